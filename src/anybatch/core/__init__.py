@@ -1,0 +1,1 @@
+"""Pure: no clock, no I/O, no logging, no randomness."""

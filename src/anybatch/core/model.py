@@ -1,0 +1,160 @@
+"""The nouns: Run, Batch, Request, Result, Failure, Usage. Frozen; change is `replace`."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from .states import BatchStatus, Outcome, RunState
+
+Api = Literal["openai.chat", "openai.responses", "openai.embeddings", "openai.completions"]
+"""The shape of a body."""
+
+Json = dict[str, Any]
+Row = dict[str, Any]
+"""One row of a dataset: column name -> value, in column order."""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens, as the model's side counted them."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached: int = 0
+    """The part of `tokens_in` that came from a prompt cache."""
+    reasoning: int = 0
+    """The part of `tokens_out` that was spent thinking."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            cached=self.cached + other.cached,
+            reasoning=self.reasoning + other.reasoning,
+        )
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a request did not succeed, in words fit for a user's eyes: no key, no body."""
+
+    message: str
+    code: str | None = None
+    """The provider's own code, where it gave one."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One call to a model."""
+
+    n: int
+    """Its number in the run, 0-based."""
+    body: bytes
+    """The JSON body, byte for byte as it goes out."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one request. `n` is first, so that a journal line can be indexed by it."""
+
+    n: int
+    outcome: Outcome
+    status: int | None = None
+    """The HTTP status, where there was one."""
+    body: msgspec.Raw | None = None
+    """The answer's JSON as it came."""
+    failure: Failure | None = None
+    usage: Usage = Usage()
+    model: str | None = None
+    """The model that the answer says it is from."""
+    tries: int = 1
+    ms: int = 0
+    """From the first send to the last byte, waiting between tries included."""
+
+
+Counts = dict[Outcome, int]
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a batch's journal that one owner wrote."""
+
+    token: int
+    """The lease token it was written under; it names the file."""
+    size: int
+    """Committed length in bytes. What lies behind it on disk never happened."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """One slice of a run, fulfilled as a unit."""
+
+    id: str
+    run_id: str
+    wave: int
+    """1-based. Wave 2 holds what wave 1 left to retry."""
+    part: int
+    """0-based place among the batches of its wave."""
+    status: BatchStatus
+    first: int
+    """The first `n`, when the batch is a range."""
+    size: int
+    """How many requests it holds."""
+    ordered: bool = True
+    """True: requests `first … first+size-1`. False: an index file lists them."""
+    budget_factor: int = 1
+    """What the output budget of every request in it is multiplied by."""
+    due: datetime | None = None
+    """Not before this moment; None: now."""
+    owner: str | None = None
+    lease_until: datetime | None = None
+    token: int = 0
+    """Raised by each claim; a write under an older one is refused."""
+    journal: tuple[Segment, ...] = ()
+    counts: Counts = {}
+    retried: Counts = {}
+    """Of `counts`, those that a later wave has taken over."""
+    usage: Usage = Usage()
+    window: int = 0
+    """At most so many calls of the present owner are under way at once."""
+    repeated: int = 0
+    """At most so many calls were made twice because an owner died."""
+
+    @property
+    def answered(self) -> int:
+        return sum(self.counts.values())
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of every row: all of a run but its data."""
+
+    provider: str
+    model: str
+    api: Api
+    base_url: str | None = None
+    prompt: str | None = None
+    """The template's text; None for a dataset of ready-made requests."""
+    system: str | None = None
+    output_schema: Json | None = None
+    parameters: Json = {}
+    """Further fields of every body, such as `temperature`."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One dataset through one prompt."""
+
+    id: str
+    created_at: datetime
+    source: str
+    """What the caller calls the data: a path, or a word for rows in memory."""
+    spec: Spec
+    fingerprint: str
+    parts: dict[str, str]
+    """Digest per ingredient (data, prompt, model, …): what the fingerprint is made of."""
+    columns: tuple[str, ...]
+    """The dataset's columns, in order of first appearance."""
+    total: int
+    skipped: int = 0
+    """Bad rows that were left out of `total` at the caller's wish."""
+    wave: int = 1
+    state: RunState = "open"
+    why: str | None = None
+    """Why it stopped, when `state` is `stopped`."""
+    ended_at: datetime | None = None
+    again: int = 0
+    """0, or the how-manieth repetition of the same fingerprint it is."""

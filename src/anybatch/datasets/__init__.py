@@ -1,0 +1,1 @@
+"""Rows in, joined rows out."""

@@ -1,0 +1,1 @@
+"""Whose service it is: addresses, key variables, limits; facts as dated data."""

@@ -1,0 +1,1 @@
+"""Pure: how requests, answers and errors look as bytes, in both directions."""
