@@ -88,6 +88,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     wave: int
     """1-based. Wave 2 holds what wave 1 left to retry."""
+    attempt: int = 1
+    """The how-manieth automatic attempt at its requests; one asked for by hand starts again at 1."""
     part: int
     """0-based place among the batches of its wave."""
     status: BatchStatus
@@ -112,8 +114,6 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     window: int = 0
     """At most so many calls of the present owner are under way at once."""
-    repeated: int = 0
-    """At most so many calls were made twice because an owner died."""
 
     @property
     def answered(self) -> int:
@@ -124,7 +124,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of every row: all of a run but its data."""
 
     provider: str
-    model: str
+    model: str | None
+    """None: each ready-made request names its own."""
     api: Api
     base_url: str | None = None
     prompt: str | None = None
@@ -151,10 +152,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     skipped: int = 0
     """Bad rows that were left out of `total` at the caller's wish."""
+    budgeted: bool = False
+    """Whether every request caps its output, so that a truncated one can be given more."""
     wave: int = 1
+    """The latest wave that was planned."""
     state: RunState = "open"
     why: str | None = None
     """Why it stopped, when `state` is `stopped`."""
     ended_at: datetime | None = None
-    again: int = 0
-    """0, or the how-manieth repetition of the same fingerprint it is."""

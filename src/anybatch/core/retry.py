@@ -1,0 +1,71 @@
+"""A failed result -> again (when, and how changed) or give up."""
+
+from datetime import timedelta
+
+from .model import Batch, Counts
+from .states import BREAKER_AFTER, OUTCOMES, Outcome
+
+MAX_TRIES = 5
+"""So often a real-time call is made within one wave."""
+
+_FIRST_PAUSE = timedelta(seconds=0.5)
+_MAX_PAUSE = timedelta(seconds=30)
+_MAX_ASKED = timedelta(minutes=5)
+"""A `Retry-After` beyond this is not obeyed in full: services have sent 10^9 seconds."""
+
+
+def backoff(tries: int, *, asked: timedelta | None, jitter: float) -> timedelta:
+    """How long to wait after `tries` failed calls. `asked` is the service's own wish.
+
+    `jitter` is in [0, 1): clients that failed together must not come back together.
+    """
+    own = min(_MAX_PAUSE, _FIRST_PAUSE * 2.0 ** (tries - 1)) * (0.5 + jitter / 2)
+    return own if asked is None else min(_MAX_ASKED, asked) + own * 0.1
+
+
+def pause_before(attempt: int) -> timedelta:
+    """How long a wave rests before the requests of attempt `attempt` go out again."""
+    return timedelta(seconds=2) * 2.0 ** (attempt - 2)
+
+
+def next_factor(outcome: Outcome, batch: Batch, *, budgeted: bool) -> int | None:
+    """The budget factor to try `outcome` again with, or None to leave it at that."""
+    rule = OUTCOMES[outcome]
+    if batch.attempt >= rule.waves:
+        return None
+    match rule.again:
+        case "as_is":
+            return batch.budget_factor
+        case "double_budget":
+            return batch.budget_factor * 2 if budgeted and batch.budget_factor == 1 else None
+        case "after_fix" | "never":
+            return None
+
+
+def left_to_retry(batch: Batch, *, budgeted: bool) -> Counts:
+    """Of the results of `batch`, those that the next wave should take over."""
+    return {
+        outcome: left
+        for outcome, count in batch.counts.items()
+        if (left := count - batch.retried.get(outcome, 0)) > 0
+        and next_factor(outcome, batch, budgeted=budgeted) is not None
+    }
+
+
+def standing(batches: "list[Batch] | tuple[Batch, ...]") -> Counts:
+    """The rows' present outcomes: every result that no later wave has taken over."""
+    total: Counts = {}
+    for batch in batches:
+        for outcome, count in batch.counts.items():
+            left = count - batch.retried.get(outcome, 0)
+            if left:
+                total[outcome] = total.get(outcome, 0) + left
+    return total
+
+
+def tripped(counts: Counts) -> Outcome | None:
+    """The outcome that stops the run, once there are enough of its kind."""
+    tripping = {o: c for o, c in counts.items() if OUTCOMES[o].trips_breaker}
+    if sum(tripping.values()) < BREAKER_AFTER:
+        return None
+    return max(tripping, key=lambda outcome: tripping[outcome])

@@ -1,0 +1,108 @@
+"""Rows from CSV and TSV files. Values stay text: nothing is guessed about them."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+
+from ..core.model import Row
+from ..errors import BadInput
+from . import streams
+from .dialect import DELIMITERS, Dialect, find_dialect
+from .encoding import find_encoding, open_text
+from .rows import CHUNK, Chunks, OnBadRow, unique_columns
+from .streams import Stream
+
+MAX_FIELD_CHARS = 256 * 1024 * 1024
+"""A longer field is a quote that was never closed, in a file that would fill the memory."""
+
+_END = "\0end of file"
+"""Fed to the reader behind the last line. Inside a field, it shows a quote left open."""
+
+_Chunk = tuple[list[list[str]], list[str], int]
+"""Rows, the columns, and the line that the first row starts on."""
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_WRONG_BYTE = re.compile("[\udc80-\udcff]")
+
+
+def read_csv(
+    stream: Stream, on_bad_row: OnBadRow, *, delimiters: Sequence[str] = DELIMITERS
+) -> Chunks:
+    encoding = find_encoding(stream)
+    sample = stream.head.decode(encoding.name, "ignore")
+    whole = len(stream.head) < streams.HEAD_BYTES
+    dialect = find_dialect(sample, whole=whole, delimiters=delimiters)
+    with streams.readable(stream.name), open_text(stream, encoding) as lines:
+        try:
+            for chunk, columns, line in _read(lines, dialect, name=stream.name):
+                careful = encoding.errors != "strict" and _has_wrong_bytes(chunk)
+                if careful or not _fits(chunk, width=len(columns)):
+                    yield list(_checked(chunk, columns, on_bad_row, line=line))
+                else:
+                    yield [dict(zip(columns, values)) for values in chunk]  # noqa: B905
+        except UnicodeDecodeError as error:
+            raise BadInput(
+                f"{stream.name!r} was taken for {encoding.name!r} text, but holds the byte "
+                f"0x{error.object[error.start]:02x}. Save it as UTF-8 and try again."
+            ) from error
+
+
+def _read(lines: Iterator[str], dialect: Dialect, *, name: str) -> Iterator[_Chunk]:
+    # The limit is the process's own; another thread that reads a CSV only gains by it.
+    csv.field_size_limit(MAX_FIELD_CHARS)
+    for _ in range(dialect.skip):
+        next(lines)
+    reader = csv.reader(chain(lines, (_END,)), **dialect.options())
+    columns = unique_columns(_header(reader, name=name))
+    while True:
+        before = reader.line_num + dialect.skip
+        try:
+            chunk = list(islice(reader, CHUNK))
+        except csv.Error as error:
+            raise BadInput(
+                f"{name!r} cannot be read as CSV after line {before}: {error}. "
+                "Look for a quote that is not closed."
+            ) from error
+        if not chunk:
+            return
+        yield chunk, columns, before + 1
+
+
+def _header(reader: Iterator[list[str]], *, name: str) -> list[str]:
+    header = next((values for values in reader if values), [_END])
+    if header[-1].endswith(_END):
+        raise BadInput(f"{name!r} has no header line. Put the column names on its first line.")
+    return header
+
+
+def _fits(chunk: list[list[str]], *, width: int) -> bool:
+    return set(map(len, chunk)) == {width} and not chunk[-1][-1].endswith(_END)
+
+
+def _has_wrong_bytes(chunk: list[list[str]]) -> bool:
+    return any(_WRONG_BYTE.search("".join(values)) for values in chunk)
+
+
+def _checked(
+    chunk: list[list[str]], columns: list[str], on_bad_row: OnBadRow, *, line: int
+) -> Iterator[Row]:
+    for values in chunk:
+        why = _why_bad(values, width=len(columns))
+        if why:
+            on_bad_row(line, why)
+        elif values and values != [_END]:
+            yield dict(zip(columns, values, strict=True))
+        line += 1 + sum(len(_LINE_END.findall(value)) for value in values)
+
+
+def _why_bad(values: list[str], *, width: int) -> str | None:
+    if not values or values == [_END]:
+        return None
+    if values[-1].endswith(_END):
+        return "a quote is opened here and never closed"
+    if len(values) != width:
+        return f"it has {len(values)} fields and the header has {width}"
+    if any(map(_WRONG_BYTE.search, values)):
+        return "it holds bytes that are not valid UTF-8"
+    return None

@@ -1,0 +1,153 @@
+"""What a dataset is while it is read: chunks of rows, and a word to say when a row is bad."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from ..core.model import Row
+from ..errors import BadInput
+
+OnBadRow = Callable[[int, str], None]
+"""Called with the line, row or element number (1-based) and why; it may raise."""
+
+Chunks = Iterator[list[Row]]
+
+CHUNK = 4096
+"""Rows a chunk: enough that the cost per chunk is nothing, few enough to be small in memory."""
+
+UNREADABLE = (ValueError, TypeError, RecursionError, OverflowError)
+"""What msgspec raises on bytes or values that are not the JSON we ask for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Data that can be read as rows."""
+
+    name: str
+    """What the caller calls it: a path, a glob, `rows`, `query`."""
+    read: Callable[[OnBadRow], Chunks]
+    digest: Callable[[], str | None]
+    """BLAKE2b of the raw bytes, in hex; None when only reading can tell."""
+    requests: bool = False
+    """True when rows are ready-made requests: `custom_id`, `method`, `url`, `body`."""
+
+
+def no_digest() -> str | None:
+    """The digest of what has no bytes of its own."""
+    return None
+
+
+def not_empty(name: str, read: Callable[[OnBadRow], Chunks]) -> Callable[[OnBadRow], Chunks]:
+    """`read`, but a dataset without one good row is an error and not an empty run."""
+
+    def checked(on_bad_row: OnBadRow) -> Chunks:
+        empty = True
+        for rows in read(on_bad_row):
+            empty = empty and not rows
+            if rows:
+                yield rows
+        if empty:
+            raise BadInput(f"{name!r} holds no row to work on. Give data with at least one row.")
+
+    return checked
+
+
+def unique_columns(names: Iterable[str]) -> list[str]:
+    """Column names as given; an empty one is called by its place, a repeated one is numbered."""
+    columns: list[str] = []
+    for place, name in enumerate(names, start=1):
+        columns.append(_free(name or f"column_{place}", taken=columns))
+    return columns
+
+
+def _free(name: str, *, taken: Sequence[str]) -> str:
+    candidate, count = name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
+
+
+def chunked(values: Iterable[Any], *, size: int = CHUNK) -> Iterator[list[Any]]:
+    """Cut `values` into lists of `size`."""
+    remaining = iter(values)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+def json_rows(chunk: list[Any], on_bad_row: OnBadRow, *, first: int) -> list[Row]:
+    """The rows as JSON would carry them; those it cannot carry are bad.
+
+    Dates become ISO text, `Decimal` text, bytes base64, NaN None. `first` numbers the first row.
+    """
+    try:
+        return _ROWS.decode(_JSON.encode(chunk))
+    except UNREADABLE:
+        return list(_one_by_one(chunk, on_bad_row, first=first))
+
+
+def _one_by_one(chunk: list[Any], on_bad_row: OnBadRow, *, first: int) -> Iterator[Row]:
+    for number, row in enumerate(chunk, start=first):
+        try:
+            yield _ROW.decode(_JSON.encode(row))
+        except UNREADABLE as error:
+            on_bad_row(number, why_unreadable(error))
+
+
+def why_unreadable(error: Exception) -> str:
+    """An exception of `UNREADABLE`, in words for the owner of the row."""
+    match error:
+        case UnicodeDecodeError():
+            return f"byte 0x{error.object[error.start]:02x} is not valid UTF-8"
+        case UnicodeEncodeError():
+            return "a text holds half a surrogate pair, which is not valid Unicode"
+        case RecursionError():
+            return "nested too deep"
+        case msgspec.ValidationError():
+            return f"not an object of columns ({error})"
+        case msgspec.DecodeError():
+            return f"not valid JSON ({error})"
+        case _:
+            return f"not a row that JSON can carry ({error})"
+
+
+def encode_json(value: object) -> bytes:
+    """`value` as JSON; half a surrogate pair becomes `?`, because nothing else can be written."""
+    try:
+        return _JSON.encode(value)
+    except UnicodeEncodeError:
+        return _JSON.encode(_mended(value))
+
+
+def _mended(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_mended(key): _mended(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_mended(inner) for inner in value]
+        case _:
+            return value
+
+
+def _plain(value: object) -> object:
+    """What msgspec does not know: values of numpy and pandas, mappings, subclasses of text."""
+    if type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    for method in ("tolist", "isoformat"):
+        if convert := getattr(value, method, None):
+            return convert()
+    raise TypeError(f"a value is of type {type(value).__name__!r}")
+
+
+_JSON = msgspec.json.Encoder(enc_hook=_plain)
+_ROWS = msgspec.json.Decoder(list[dict[str, Any]])
+_ROW = msgspec.json.Decoder(dict[str, Any])

@@ -1,0 +1,150 @@
+"""Doing what was decided about one batch: claim it, answer or cancel what is left, let it go."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..core.model import Batch, Failure, Json, Request, Result, Run
+from ..effects import Probe
+from ..executors.executor import CallExecutor
+from ..store.journal import committed_lines
+from ..store.requests import RequestFile, read_numbers
+from ..store.store import Event, Store
+from ..wire.jsonl import number_of
+from ..wire.openai import with_budget
+from .answers import Reader
+from .recorder import Recorder
+from .waves import numbers_path
+
+DRAIN = timedelta(seconds=4)
+"""So long what is in flight may finish after a stop."""
+
+_CANCELLED_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What acting needs: handed down by the engine."""
+
+    run: Run
+    store: Store
+    owner: str
+    lease: timedelta
+    now: Callable[[], datetime]
+    thread: Executor
+    """The one thread that writes."""
+    probe: Probe
+    committed: Callable[[Batch], None]
+    """Called in the event loop after each commit."""
+
+    def note(self, name: str, **fields: Any) -> None:
+        """Write down that something happened."""
+        happened: Json = fields
+        self.store.add_event(self.run.id, Event(at=self.now(), name=name, fields=happened))
+
+
+def claim(work: Work, batch: Batch, *, window: int) -> Batch | None:
+    """Own `batch`, None if somebody else was faster. Notes what a dead owner may have in flight."""
+    claimed = work.store.claim(
+        batch,
+        status="running",
+        owner=work.owner,
+        lease_until=work.now() + work.lease,
+        window=window,
+    )
+    if claimed is not None and batch.owner is not None:
+        left = batch.size - batch.answered
+        work.note("batch.recovered", batch=batch.id, owner=batch.owner, window=batch.window, left=left)
+    return claimed
+
+
+async def answer(work: Work, batch: Batch, executor: CallExecutor, *, stop: asyncio.Event) -> None:
+    """Answer what is left of a claimed batch, and let it go."""
+    reader = Reader(work.run.spec)
+
+    async def ask(recorder: Recorder, requests: Iterator[Request]) -> None:
+        answering = executor.answer(
+            requests, read=reader.read, record=recorder.record, stop=stop
+        )
+        await _until(answering, stop=stop, grace=DRAIN)
+
+    await _record(work, batch, ask)
+
+
+async def cancel(work: Work, batch: Batch) -> None:
+    """Give everything left of a claimed batch the outcome `cancelled`, and let it go."""
+    failure = Failure(message="cancelled before it was sent")
+
+    async def give_up(recorder: Recorder, requests: Iterator[Request]) -> None:
+        while chunk := list(islice(requests, _CANCELLED_AT_ONCE)):
+            given_up = [Result(n=r.n, outcome="cancelled", failure=failure) for r in chunk]
+            await recorder.record(*given_up)
+
+    await _record(work, batch, give_up)
+
+
+Fill = Callable[[Recorder, Iterator[Request]], Coroutine[Any, Any, None]]
+
+
+async def _record(work: Work, batch: Batch, fill: Fill) -> None:
+    """Let `fill` record a result for each request of `batch` that has none, then let it go."""
+    recorder = Recorder(
+        batch,
+        store=work.store,
+        thread=work.thread,
+        probe=work.probe,
+        now=work.now,
+        lease=work.lease,
+        committed=work.committed,
+    )
+    with RequestFile(work.store.folder(batch.run_id)) as requests:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(recorder.run())
+            try:
+                await fill(recorder, left_of(work, batch, requests))
+            finally:
+                recorder.close()
+    await recorder.let_go()
+
+
+def left_of(work: Work, batch: Batch, requests: RequestFile) -> Iterator[Request]:
+    """The requests of `batch` without a committed result, as they go out."""
+    folder = work.store.folder(batch.run_id)
+    lines = committed_lines(folder, batch.id, batch.journal)
+    done = {number_of(line) for _, _, line in lines}
+    left = (n for n in numbers_of(work.store, batch) if n not in done)
+    if batch.budget_factor == 1:
+        return requests.read(left)
+    return (_with_budget(work, request, batch) for request in requests.read(left))
+
+
+def _with_budget(work: Work, request: Request, batch: Batch) -> Request:
+    body = with_budget(work.run.spec.api, request.body, factor=batch.budget_factor)
+    return replace(request, body=body)
+
+
+def numbers_of(store: Store, batch: Batch) -> "range | memoryview[int]":
+    """The numbers of the requests that `batch` holds, in the order they go out."""
+    if batch.ordered:
+        return range(batch.first, batch.first + batch.size)
+    return read_numbers(numbers_path(store.folder(batch.run_id), batch.id))
+
+
+async def _until(
+    answering: Coroutine[Any, Any, None], *, stop: asyncio.Event, grace: timedelta
+) -> None:
+    """Await `answering`; after `stop`, for `grace` at most."""
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(answering)
+        stopped = tasks.create_task(stop.wait())
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not task.done():
+            await asyncio.wait((task,), timeout=grace.total_seconds())
+        task.cancel()

@@ -1,0 +1,53 @@
+"""From a reply to a result, and from a result to the value it holds."""
+
+from typing import Any
+
+import msgspec
+
+from ..core.model import Failure, Request, Result, Spec
+from ..core.schema import Checker, parse
+from ..providers.flow import Reply
+from ..wire import openai as wire
+
+
+class Reader:
+    """Reads the answers of one run: the wire first, then the run's output schema."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._api = spec.api
+        self._checker = Checker(spec.output_schema) if spec.output_schema is not None else None
+
+    def read(self, request: Request, reply: Reply) -> Result:
+        """What became of `request`, of which this is the reply."""
+        if not reply.ok:
+            outcome, why = wire.read_failure(reply.status, reply.body)
+            return Result(n=request.n, outcome=outcome, status=reply.status, failure=why)
+        answer = wire.read_answer(self._api, reply.body)
+        outcome, failure = answer.outcome, answer.failure
+        if outcome == "succeeded" and self._checker is not None:
+            problem = self._checker.check(answer.value).problem
+            if problem is not None:
+                outcome, failure = "invalid_output", Failure(message=problem)
+        return Result(
+            n=request.n,
+            outcome=outcome,
+            status=reply.status,
+            body=_kept(reply.body, malformed=outcome == "server_error"),
+            failure=failure,
+            usage=answer.usage,
+            model=answer.model,
+        )
+
+    def value(self, result: Result) -> Any:
+        """The answer of a result that succeeded: a text, a schema's value, or numbers."""
+        if result.outcome != "succeeded" or result.body is None:
+            return None
+        value = wire.read_answer(self._api, bytes(result.body)).value
+        return value if self._checker is None else parse(value)
+
+
+def _kept(body: bytes, *, malformed: bool) -> msgspec.Raw | None:
+    """The body as it goes into the journal: on one line, and only if it is JSON."""
+    if malformed:
+        return None
+    return msgspec.Raw(body if b"\n" not in body else msgspec.json.format(body, indent=-1))

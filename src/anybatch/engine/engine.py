@@ -1,0 +1,235 @@
+"""The loop: look at what is written down, decide, act, until the run is over or we are told to stop.
+
+Any number of processes may run it over one store. They meet only in the database.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Protocol, TypeVar, assert_never
+
+from ..core.model import Batch, Run
+from ..core.plan import Limits
+from ..core.retry import standing, tripped
+from ..core.states import OUTCOMES
+from ..effects import Probe, unwatched
+from ..errors import LeaseLost
+from ..executors.executor import CallExecutor
+from ..store.store import Store
+from . import act
+from .act import Work
+from .decide import Action, Answer, Cancel, Finish, Retry, Snapshot, Stop, decide
+from .events import Progress, progress
+from .owners import dead_among
+from .waves import due_again, plan_wave
+
+_LOOK_EVERY = timedelta(seconds=1)
+_AT_ONCE = 2
+"""Batches under way in one process: the second fills the gap while the first one's stragglers end."""
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What it takes to fulfil runs; `fulfil` does it."""
+
+    store: Store
+    open_executor: Callable[[], CallExecutor]
+    """Called at most once, in a thread, when there is a first request to answer."""
+    limits: Limits
+    owner: str
+    clock: Clock
+    lease: timedelta
+    probe: Probe = unwatched
+    on_progress: Callable[[Progress], None] = lambda progress: None
+
+    async def fulfil(self, run: Run, *, stop: asyncio.Event) -> Run:
+        """Work on `run` until it has ended or stopped, or `stop` is set; the run as it is then."""
+        with ThreadPoolExecutor(1, thread_name_prefix="anybatch-store") as thread:
+            return await _Fulfilment(self, run, thread, stop).go()
+
+
+class _Fulfilment:
+    """One `fulfil` under way: which batches are ours, and what was seen of all of them."""
+
+    def __init__(
+        self, engine: Engine, run: Run, thread: ThreadPoolExecutor, stop: asyncio.Event
+    ) -> None:
+        self._engine = engine
+        self._store = engine.store
+        self._clock = engine.clock
+        self._run = run
+        self._thread = thread
+        self._stop = stop
+        self._halt = asyncio.Event()
+        """Set: send nothing more, whether we leave, the run was cancelled or the breaker tripped."""
+        self._ours: dict[str, asyncio.Task[None]] = {}
+        self._seen: dict[str, Batch] = {}
+        self._executor: CallExecutor | None = None
+        self._work = Work(
+            run=run,
+            store=engine.store,
+            owner=engine.owner,
+            lease=engine.lease,
+            now=engine.clock.now,
+            thread=thread,
+            probe=engine.probe,
+            committed=self._committed,
+        )
+
+    async def go(self) -> Run:
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(self._heartbeat()),
+                tasks.create_task(self._heed_stop()),
+            ]
+            try:
+                await self._loop(tasks)
+            finally:
+                for task in background:
+                    task.cancel()
+                if self._executor is not None:
+                    await self._executor.close()
+        return self._run
+
+    async def _heed_stop(self) -> None:
+        await self._stop.wait()
+        self._halt.set()
+
+    async def _loop(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            await self._look()
+            if self._run.state == "cancelling":
+                self._halt.set()
+            # Once halted, decide nothing before our batches are back; then no sending is left in it.
+            if not self._halt.is_set() or (not self._ours and not self._stop.is_set()):
+                for action in decide(self._snapshot(), self._clock.now()):
+                    await self._act(action, tasks)
+            over = self._run.state in ("ended", "stopped") or self._stop.is_set()
+            if over and not self._ours:
+                return
+            await self._wait()
+
+    async def _look(self) -> None:
+        self._run = await self._on_thread(partial(self._store.run, self._run.id))
+        batches = await self._on_thread(partial(self._store.batches, self._run.id))
+        self._seen = {batch.id: batch for batch in batches}
+        self._report()
+
+    def _snapshot(self) -> Snapshot:
+        owners = {batch.owner for batch in self._seen.values() if batch.owner is not None}
+        return Snapshot(
+            run=self._run,
+            batches=tuple(self._seen.values()),
+            dead=dead_among(owners - {self._engine.owner}),
+            free=_AT_ONCE - len(self._ours),
+        )
+
+    async def _act(self, action: Action, tasks: asyncio.TaskGroup) -> None:
+        match action:
+            case Answer(batch=batch):
+                executor = await self._opened()
+                await self._take(batch, tasks, executor)
+            case Cancel(batch=batch):
+                await self._take(batch, tasks, None)
+            case Retry():
+                await self._on_thread(self._plan_wave)
+            case Stop(outcome=outcome):
+                meaning = OUTCOMES[outcome].meaning
+                await self._on_thread(partial(self._settle, "stopped", f"{outcome}: {meaning}"))
+            case Finish():
+                await self._on_thread(partial(self._settle, "ended", None))
+            case _:
+                assert_never(action)
+
+    async def _opened(self) -> CallExecutor:
+        if self._executor is None:
+            self._executor = await asyncio.to_thread(self._engine.open_executor)
+        return self._executor
+
+    async def _take(
+        self, batch: Batch, tasks: asyncio.TaskGroup, executor: CallExecutor | None
+    ) -> None:
+        """Claim `batch` and work on it; without an executor, cancel what is left of it."""
+        window = 0 if executor is None else executor.window
+        claimed = await self._on_thread(partial(act.claim, self._work, batch, window=window))
+        if claimed is None:
+            return
+        self._seen[claimed.id] = claimed
+        self._ours[claimed.id] = tasks.create_task(self._own(claimed, executor))
+
+    async def _own(self, batch: Batch, executor: CallExecutor | None) -> None:
+        try:
+            if executor is None:
+                await act.cancel(self._work, batch)
+            else:
+                await act.answer(self._work, batch, executor, stop=self._halt)
+        except* LeaseLost:
+            self._work.note("batch.lost", batch=batch.id, owner=batch.owner)
+        finally:
+            del self._ours[batch.id]
+
+    def _plan_wave(self) -> None:
+        planned = plan_wave(
+            self._run,
+            self._store,
+            due_again(self._run),
+            limits=self._engine.limits,
+            now=self._clock.now(),
+            probe=self._engine.probe,
+        )
+        if planned:
+            self._work.note("wave.planned", wave=self._run.wave + 1, requests=planned)
+
+    def _settle(self, state: Any, why: str | None) -> None:
+        ended_at = self._clock.now() if state == "ended" else None
+        if self._store.set_state(self._run, state, why=why, ended_at=ended_at):
+            self._work.note(f"run.{state}", why=why)
+
+    def _committed(self, batch: Batch) -> None:
+        self._seen[batch.id] = batch
+        if tripped(standing(list(self._seen.values()))) is not None:
+            self._halt.set()
+        self._report()
+
+    def _report(self) -> None:
+        waiting = None if self._executor is None else self._executor.waiting
+        self._engine.on_progress(progress(self._run, self._seen.values(), waiting=waiting))
+
+    async def _wait(self) -> None:
+        """Until one of our batches is done, or it is time to look again."""
+        timer = asyncio.ensure_future(self._clock.sleep(_LOOK_EVERY.total_seconds()))
+        waits: set[asyncio.Future[Any]] = {timer, *self._ours.values()}
+        if not self._stop.is_set():
+            waits.add(asyncio.ensure_future(self._stop.wait()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in waits - set(self._ours.values()):
+                future.cancel()
+
+    async def _heartbeat(self) -> None:
+        """Renew our leases on the clock, however slow the work is."""
+        while True:
+            await self._clock.sleep(self._engine.lease.total_seconds() / 3)
+            for batch_id, task in list(self._ours.items()):
+                until = self._clock.now() + self._engine.lease
+                renew = partial(self._store.renew, self._seen[batch_id], lease_until=until)
+                if not await self._on_thread(renew):
+                    task.cancel()
+
+    async def _on_thread(self, function: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, function)

@@ -1,0 +1,61 @@
+"""How far a run is, for whoever watches."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..core.model import Batch, Counts, Run, Usage
+from ..core.retry import standing
+from ..core.states import RunStatus, status_of
+from ..store.store import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One look at a run."""
+
+    run: Run
+    status: RunStatus
+    counts: Counts
+    """The rows' present outcomes. Rows without one yet are `total - sum(counts)`."""
+    usage: Usage
+    """Of every attempt, the retried ones included."""
+    waiting: str | None
+    """Why nothing is being sent, when there is a reason."""
+    batches: int
+    collected: int
+
+    @property
+    def done(self) -> int:
+        return sum(self.counts.values())
+
+
+def progress(run: Run, batches: Iterable[Batch], *, waiting: str | None = None) -> Progress:
+    """What the batches of a run add up to."""
+    seen = list(batches)
+    counts = standing(seen)
+    return Progress(
+        run=run,
+        status=status_of(run.state, counts, run.total),
+        counts=counts,
+        usage=sum((batch.usage for batch in seen), Usage()),
+        waiting=waiting,
+        batches=len(seen),
+        collected=sum(batch.status == "collected" for batch in seen),
+    )
+
+
+def repeated(events: Iterable[Event]) -> int:
+    """At most how many calls were made twice because an owner died with calls in flight.
+
+    Each dead owner had one window open, however many batches it worked on.
+    """
+    windows: dict[str, int] = {}
+    left: dict[str, int] = {}
+    for event in events:
+        if event.name != "batch.recovered":
+            continue
+        fields: Mapping[str, int] = event.fields
+        owner = str(event.fields["owner"])
+        windows[owner] = max(windows.get(owner, 0), fields["window"])
+        left[owner] = left.get(owner, 0) + fields["left"]
+    return sum(min(windows[owner], left[owner]) for owner in windows)

@@ -1,0 +1,303 @@
+"""Rows in: a dataset and what is asked of it become a run with planned batches."""
+
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from ..core.model import Api, Row, Run, Spec
+from ..core.template import BadRow, Render, Rendered, compile_prompt, compile_requests
+from ..datasets.source import Source
+from ..effects import Probe, effect
+from ..errors import BadInput, BadSettings
+from ..providers.provider import Provider
+from ..store.files import fsync, fsync_folder, unwritable
+from ..store.requests import RequestWriter, write_all
+from ..store.store import Store
+from ..wire import openai as wire
+from .owners import dead_among
+from .waves import first_wave
+
+ROWS = "rows.jsonl"
+_MARK = "planning"
+"""A file in the folder of a run that is being planned; it names the process that does."""
+
+_PREFIX_BYTES = 1024
+_ENCODER = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What planning a run needs."""
+
+    store: Store
+    provider: Provider
+    owner: str
+    probe: Probe
+    skip_bad_rows: bool = False
+    again: bool = False
+    """Plan a new run even if one has asked exactly the same."""
+
+
+def plan(
+    intake: Intake, source: Source, spec: Spec, *, run_id: str, now: datetime
+) -> tuple[Run, bool]:
+    """Write the requests file, then the run and its batches; the run, and whether it is new.
+
+    A run that asked exactly the same of the same data is returned instead of a new one.
+    Raises BadInput, BadTemplate or StoreUnwritable, leaving nothing behind.
+    """
+    sweep(intake.store)
+    folder = intake.store.folder(run_id)
+    with effect("plan.mark", intake.probe), unwritable(folder):
+        folder.mkdir()
+        (folder / _MARK).write_text(intake.owner)
+    try:
+        run = _write(intake, source, spec, run_id=run_id, now=now)
+        known = None if intake.again else intake.store.same_run(run.fingerprint)
+        if known is None:
+            _add(intake, run)
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if known is not None:
+        shutil.rmtree(folder)
+        return known, False
+    with effect("plan.unmark", intake.probe), unwritable(folder):
+        (folder / _MARK).unlink()
+    return run, True
+
+
+def _add(intake: Intake, run: Run) -> None:
+    folder = intake.store.folder(run.id)
+    batches = first_wave(
+        run.id,
+        folder,
+        limits=intake.provider.limits,
+        group_prefixes=intake.provider.groups_prefixes,
+        probe=intake.probe,
+    )
+    fsync_folder(folder, probe=intake.probe)
+    fsync_folder(folder.parent, probe=intake.probe)
+    intake.store.add_run(run, batches)
+
+
+def sweep(store: Store) -> None:
+    """Remove what a process that died while planning left behind."""
+    for mark in (store.root / "runs").glob(f"*/{_MARK}"):
+        if not dead_among([mark.read_text()]):
+            continue
+        if store.has_run(mark.parent.name):
+            mark.unlink()
+        else:
+            shutil.rmtree(mark.parent)
+
+
+# --- what makes two runs the same ---
+
+
+def parts_of(spec: Spec, data: str) -> dict[str, str]:
+    """A digest for each thing that makes a run what it is. `data` is the dataset's."""
+    said = msgspec.to_builtins(spec)
+    return {"data": data, **{name: _digest(_ENCODER.encode(said[name])) for name in sorted(said)}}
+
+
+def fingerprint(parts: dict[str, str]) -> str:
+    """One digest for all the parts: equal for runs that would ask the same."""
+    return _digest(_ENCODER.encode(sorted(parts.items())))
+
+
+def changed(run: Run, parts: dict[str, str]) -> list[str]:
+    """The names of the parts that differ from those of an earlier run."""
+    return [name for name, digest in parts.items() if run.parts.get(name) != digest]
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+# --- rows ---
+
+
+class BadRows:
+    """The policy for rows that cannot be used: fail at the first, or count them."""
+
+    def __init__(self, name: str, *, skip: bool) -> None:
+        self._name = name
+        self._skip = skip
+        self.skipped = 0
+
+    def __call__(self, line: int, why: str, *, unit: str = "line") -> None:
+        if not self._skip:
+            raise BadInput(
+                f"{self._name!r}, {unit} {line}: {why}. Mend it, or leave such rows out with "
+                "--bad-rows skip"
+            )
+        self.skipped += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """How rows become requests."""
+
+    spec: Spec
+    render: Render
+    keep: Callable[[Row], Row]
+    """What of a row is kept to be joined to its answer."""
+    has_budget: Callable[[Row], bool]
+
+
+def _write(intake: Intake, source: Source, spec: Spec, *, run_id: str, now: datetime) -> Run:
+    """Write rows and requests; the run they make."""
+    folder = intake.store.folder(run_id)
+    bad = BadRows(source.name, skip=intake.skip_bad_rows)
+    chunks = iter(source.read(bad))
+    first = next(chunks, [])
+    if not first:
+        raise BadInput(f"{source.name!r} has no rows to send ({bad.skipped} left out as bad)")
+    asking = _asking(source, spec, first)
+    rows = _RowWriter(folder / ROWS, probe=intake.probe)
+    requests = RequestWriter(folder, probe=intake.probe)
+    columns: dict[str, None] = {}
+    budgeted, at = True, 1
+    for chunk in chain([first], chunks):
+        kept, rendered = _rendered(chunk, asking.render, bad, at=at)
+        at += len(chunk)
+        budgeted = budgeted and all(map(asking.has_budget, kept))
+        kept = list(map(asking.keep, kept))
+        columns.update(dict.fromkeys(chain.from_iterable(kept)))
+        rows.add(kept)
+        requests.add(rendered)
+    requests.close()
+    parts = parts_of(asking.spec, source.digest() or rows.close())
+    return Run(
+        id=run_id,
+        created_at=now,
+        source=source.name,
+        spec=asking.spec,
+        fingerprint=fingerprint(parts),
+        parts=parts,
+        columns=tuple(columns),
+        total=requests.count,
+        skipped=bad.skipped,
+        budgeted=budgeted,
+    )
+
+
+def _rendered(
+    chunk: list[Row], render: Render, bad: BadRows, *, at: int
+) -> tuple[list[Row], list[Rendered]]:
+    """The rows of `chunk` that can be rendered, and what they become. `at` is the first's number."""
+    try:
+        return chunk, [render(row) for row in chunk]
+    except BadRow:
+        pass  # find out which, one by one
+    kept: list[Row] = []
+    rendered: list[Rendered] = []
+    for number, row in enumerate(chunk, at):
+        try:
+            rendered.append(render(row))
+            kept.append(row)
+        except BadRow as e:
+            bad(number, str(e), unit="row")
+    return kept, rendered
+
+
+def _asking(source: Source, spec: Spec, first: list[Row]) -> _Asking:
+    return _asking_as_written(source, spec, first) if source.requests else _asking_all(spec, first)
+
+
+def _asking_all(spec: Spec, first: list[Row]) -> _Asking:
+    """Every row through one prompt."""
+    if spec.prompt is None:
+        raise BadSettings("--prompt says what to ask of each row; it is missing")
+    if spec.model is None:
+        raise BadSettings("--model PROVIDER/MODEL names who answers; the MODEL is missing")
+    columns = tuple(dict.fromkeys(chain.from_iterable(first)))
+    prompt = compile_prompt(spec.prompt, columns=columns)
+    system = None if spec.system is None else compile_prompt(spec.system, columns=columns)
+    model = spec.model
+
+    def shape(system: str | None, user: str | None) -> dict[str, object]:
+        return wire.write_body(
+            spec.api,
+            model=model,
+            system=system,
+            user=user,
+            schema=spec.output_schema,
+            parameters=spec.parameters,
+        )
+
+    budgeted = wire.has_budget(spec.api, spec.parameters)
+    return _Asking(
+        spec=spec,
+        render=compile_requests(prompt=prompt, system=system, shape=shape),
+        keep=lambda row: row,
+        has_budget=lambda row: budgeted,
+    )
+
+
+def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
+    """Ready-made requests: bodies travel as they are, but for a model that the caller names."""
+    if spec.prompt is not None or spec.system is not None:
+        raise BadSettings(f"{source.name!r} holds ready-made requests; they take no --prompt")
+    api = _api_of(first[0])
+    if api is None:
+        raise BadInput(
+            f"{source.name!r}, line 1: url {first[0]['url']!r} is not one we can answer; "
+            f"use one of {', '.join('/v1' + path for path in wire.PATHS.values())}"
+        )
+
+    def render(row: Row) -> Rendered:
+        if _api_of(row) != api:
+            raise BadRow(f"its url {row['url']!r} differs from the first row's")
+        body = _ENCODER.encode({**wire.with_model(row["body"], spec.model), **spec.parameters})
+        return Rendered(body, zlib.crc32(body[:_PREFIX_BYTES]))
+
+    return _Asking(
+        spec=replace(spec, api=api),
+        render=render,
+        keep=lambda row: {"custom_id": row["custom_id"]},
+        has_budget=lambda row: wire.has_budget(api, row["body"]),
+    )
+
+
+def _api_of(row: Row) -> Api | None:
+    return wire.api_of(str(row["url"]))
+
+
+class _RowWriter:
+    """Keeps the rows, to join the answers onto: a generator cannot be read twice."""
+
+    def __init__(self, path: Path, *, probe: Probe) -> None:
+        self._path = path
+        self._probe = probe
+        self._digest = blake2b(digest_size=16)
+        with unwritable(path):
+            self._file = open(path, "xb", buffering=0)
+
+    def add(self, rows: list[Row]) -> None:
+        content = _ENCODER.encode_lines(rows)
+        self._digest.update(content)
+        with effect("rows.write", self._probe), unwritable(self._path):
+            write_all(self._file.fileno(), content)
+
+    def close(self) -> str:
+        """Make the rows durable; their digest."""
+        fsync(self._file.fileno(), self._path, name="rows.fsync", probe=self._probe)
+        self._file.close()
+        return self._digest.hexdigest()
+
+
+def kept_rows(store: Store, run: Run) -> Iterator[Row]:
+    """The rows of a run, in input order."""
+    with open(store.folder(run.id) / ROWS, "rb") as file:
+        for line in file:
+            yield msgspec.json.decode(line)

@@ -1,0 +1,196 @@
+"""Planning waves: the first one from the requests file, a later one from what is to be retried."""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from ..core.model import Batch, Counts, Run
+from ..core.plan import Limits, cut
+from ..core.retry import next_factor, pause_before
+from ..core.states import OUTCOMES, Outcome
+from ..effects import Probe
+from ..store.journal import committed_lines
+from ..store.requests import RequestFile, write_numbers
+from ..store.store import Store
+
+
+class Take(NamedTuple):
+    """How a result's request is tried again."""
+
+    attempt: int
+    factor: int
+
+
+Choose = Callable[[Batch, Outcome], Take | None]
+"""Whether the results of `batch` with this outcome go into the next wave, and how."""
+
+
+def due_again(run: Run) -> Choose:
+    """What the outcome table retries by itself."""
+
+    def choose(batch: Batch, outcome: Outcome) -> Take | None:
+        factor = next_factor(outcome, batch, budgeted=run.budgeted)
+        return None if factor is None else Take(batch.attempt + 1, factor)
+
+    return choose
+
+
+def after_fix(batch: Batch, outcome: Outcome) -> Take | None:
+    """What is tried again because the user came back, a key or an account mended."""
+    return Take(1, batch.budget_factor) if OUTCOMES[outcome].again == "after_fix" else None
+
+
+def asked_for(outcomes: frozenset[Outcome], run: Run) -> Choose:
+    """What the user named; truncated answers get twice the budget they had."""
+
+    def choose(batch: Batch, outcome: Outcome) -> Take | None:
+        if outcome not in outcomes:
+            return None
+        double = outcome == "truncated" and run.budgeted
+        return Take(1, batch.budget_factor * (2 if double else 1))
+
+    return choose
+
+
+def first_wave(
+    run_id: str, folder: Path, *, limits: Limits, group_prefixes: bool, probe: Probe
+) -> list[Batch]:
+    """Cut the requests file into batches; with `group_prefixes`, those that share one together."""
+    with RequestFile(folder) as requests:
+        order = requests.prefix_order() if group_prefixes else None
+        if order is None:
+            sizes = cut((length + 1 for _, length, _ in requests.entries()), limits)
+            return [
+                _planned(run_id, part=part, first=first, size=size)
+                for part, (first, size) in enumerate(_placed(sizes))
+            ]
+        return list(_cut_listed(run_id, folder, array("I", order), requests, limits, probe))
+
+
+def _placed(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    first = 0
+    for size in sizes:
+        yield first, size
+        first += size
+
+
+def _planned(run_id: str, *, part: int, first: int, size: int, wave: int = 1) -> Batch:
+    return Batch(
+        id=f"{run_id}-{wave}-{part}",
+        run_id=run_id,
+        wave=wave,
+        part=part,
+        status="planned",
+        first=first,
+        size=size,
+    )
+
+
+def _cut_listed(
+    run_id: str,
+    folder: Path,
+    numbers: Sequence[int],
+    requests: RequestFile,
+    limits: Limits,
+    probe: Probe,
+    *,
+    wave: int = 1,
+    part: int = 0,
+) -> Iterator[Batch]:
+    """Batches that hold `numbers` in this order, each listed in an index file of its own."""
+    lengths = (length + 1 for n in numbers for _, length, _ in requests.entries(n, 1))
+    for start, size in _placed(cut(lengths, limits)):
+        batch = _planned(run_id, part=part, first=numbers[start], size=size, wave=wave)
+        path = numbers_path(folder, batch.id)
+        write_numbers(path, numbers[start : start + size], probe=probe)
+        yield replace(batch, ordered=False)
+        part += 1
+
+
+def numbers_path(folder: Path, batch_id: str) -> Path:
+    """Where the numbers of a batch that is not a range are listed."""
+    return folder / f"{batch_id}.index"
+
+
+class _Head(msgspec.Struct):
+    n: int
+    outcome: Outcome
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+def plan_wave(
+    run: Run, store: Store, choose: Choose, *, limits: Limits, now: datetime, probe: Probe
+) -> int:
+    """Plan the next wave of what `choose` takes; how many requests it holds.
+
+    0 when nothing is taken, or when another process planned it first.
+    """
+    folder = store.folder(run.id)
+    groups: dict[Take, array[int]] = {}
+    retried: list[Batch] = []
+    for batch in store.batches(run.id):
+        taken = _take(batch, folder, choose, groups)
+        if taken:
+            retried.append(replace(batch, retried=_merged(batch.retried, taken)))
+    if not retried:
+        return 0
+    batches = list(_wave(run, folder, groups, limits=limits, now=now, probe=probe))
+    planned = store.add_wave(run, batches, retried)
+    return sum(batch.size for batch in batches) if planned else 0
+
+
+def _take(batch: Batch, folder: Path, choose: Choose, groups: dict[Take, "array[int]"]) -> Counts:
+    """Add to `groups` the numbers of `batch` that `choose` takes; their counts by outcome."""
+    takes = {
+        outcome: take
+        for outcome, count in batch.counts.items()
+        if count > batch.retried.get(outcome, 0) and (take := choose(batch, outcome)) is not None
+    }
+    taken: Counts = {}
+    if not takes:
+        return taken
+    # The journal only grows, so the first of each outcome are those taken over before.
+    before = dict(batch.retried)
+    for _, _, line in committed_lines(folder, batch.id, batch.journal):
+        head = _HEAD.decode(line)
+        if head.outcome not in takes:
+            continue
+        if before.get(head.outcome, 0) > 0:
+            before[head.outcome] -= 1
+            continue
+        groups.setdefault(takes[head.outcome], array("I")).append(head.n)
+        taken[head.outcome] = taken.get(head.outcome, 0) + 1
+    return taken
+
+
+def _merged(a: Counts, b: Counts) -> Counts:
+    return {outcome: a.get(outcome, 0) + b.get(outcome, 0) for outcome in {**a, **b}}
+
+
+def _wave(
+    run: Run,
+    folder: Path,
+    groups: "dict[Take, array[int]]",
+    *,
+    limits: Limits,
+    now: datetime,
+    probe: Probe,
+) -> Iterator[Batch]:
+    part = 0
+    with RequestFile(folder) as requests:
+        for take, numbers in sorted(groups.items()):
+            ordered = array("I", sorted(numbers))
+            cuts = _cut_listed(
+                run.id, folder, ordered, requests, limits, probe, wave=run.wave + 1, part=part
+            )
+            for batch in cuts:
+                due = now + pause_before(take.attempt) if take.attempt > 1 else None
+                yield replace(batch, attempt=take.attempt, budget_factor=take.factor, due=due)
+                part += 1

@@ -1,0 +1,35 @@
+"""Where a provider's key comes from: the environment, and nowhere else."""
+
+from collections.abc import Mapping
+
+from ..errors import BadSettings
+from ..providers.provider import Provider
+
+_LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
+
+
+def key_for(provider: Provider, environment: Mapping[str, str]) -> str | None:
+    """The key of `provider`, None if it needs none. Raises BadSettings when it is missing.
+
+    An address on this machine is taken to need no key unless one is set.
+    """
+    if provider.key_env is None:
+        return None
+    key = environment.get(provider.key_env, "").strip()
+    if key:
+        return key
+    if provider.base_url is not None and provider.base_url.startswith(_LOOPBACK):
+        return None
+    raise BadSettings(
+        f"provider {provider.name!r} needs a key: set the environment variable {provider.key_env}"
+    )
+
+
+def headers_for(key: str | None) -> dict[str, str]:
+    """The headers that carry the key."""
+    return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
+def redacted(text: str, key: str | None) -> str:
+    """`text` without the key, should a service have echoed it."""
+    return text if not key else text.replace(key, "…")

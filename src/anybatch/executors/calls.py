@@ -1,0 +1,48 @@
+"""Answering with so many calls at a time: what every executor of single calls does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+from ..core.model import Request, Result
+from .executor import Record
+
+Ask = Callable[[Request], Awaitable[Result | None]]
+"""One request's whole story, tries included; None: stopped before it was sent (again)."""
+
+
+async def answer_all(
+    requests: Iterator[Request], *, ask: Ask, record: Record, calls: int, stop: asyncio.Event
+) -> None:
+    """Ask for every request, `calls` at a time.
+
+    A worker goes on to its next request when the result of its last one is durable: so a crash can
+    repeat `calls` requests at most.
+    """
+
+    async def work() -> None:
+        for request in requests:
+            if stop.is_set():
+                return
+            result = await ask(request)
+            if result is None:
+                return
+            await record(result)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(calls):
+            workers.create_task(work())
+
+
+async def pause(seconds: float, *, stop: asyncio.Event, sleep: "Sleep") -> bool:
+    """Sleep for `seconds`; False if `stop` came first."""
+    stopped = asyncio.ensure_future(stop.wait())
+    slept = asyncio.ensure_future(sleep(seconds))
+    try:
+        await asyncio.wait((stopped, slept), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        slept.cancel()
+    return not stop.is_set()
+
+
+Sleep = Callable[[float], Awaitable[None]]

@@ -1,0 +1,36 @@
+"""What an executor promises the engine."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
+
+from ..core.model import Request, Result
+from ..providers.flow import Reply
+
+Read = Callable[[Request, Reply], Result]
+"""What a reply means: the wire's reading of it, held against the output schema."""
+
+Record = Callable[..., Awaitable[None]]
+"""`await record(result, …)`: returns once the results are durable."""
+
+Clock = Callable[[], float]
+
+
+class CallExecutor(Protocol):
+    """Answers requests one call each."""
+
+    window: int
+    """At most so many requests are sent and not yet durably recorded."""
+    waiting: str | None
+    """Why it is not sending right now, in a few words for the user; None when it is."""
+
+    async def answer(
+        self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
+    ) -> None:
+        """Record one result for each of `requests`, in any order.
+
+        After `stop` it sends nothing new and returns once what is in flight has been recorded.
+        """
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,134 @@
+"""A real-time endpoint under its rate limits: one call a request."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from ..core.model import Api, Failure, Request, Result
+from ..core.retry import MAX_TRIES, backoff
+from ..core.states import OUTCOMES, Outcome
+from ..effects import Probe, unwatched
+from ..errors import TransportError
+from ..providers.flow import Call, Reply
+from ..providers.provider import Provider
+from ..wire.openai import PATHS
+from .auth import headers_for, redacted
+from .calls import Sleep, answer_all, pause
+from .executor import Read, Record
+from .http import Http
+from .limiter import Limiter, retry_after
+
+_OVERLOAD: frozenset[Outcome] = frozenset(("rate_limited", "server_error", "network"))
+_TOKENS_PER_BYTE = 0.25
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Online:
+    """Answers requests at `provider`'s endpoint. See `CallExecutor`."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        api: Api,
+        key: str | None,
+        deadline: timedelta,
+        clock: Clock,
+        jitter: Callable[[], float],
+        probe: Probe = unwatched,
+    ) -> None:
+        assert provider.base_url is not None
+        self.window = provider.concurrency
+        self._path = PATHS[api]
+        self._key = key
+        self._clock = clock
+        self._jitter = jitter
+        self._http = Http(
+            provider.base_url, headers=headers_for(key), deadline=deadline, probe=probe
+        )
+        self._limiter = Limiter(
+            calls=provider.concurrency,
+            rpm=provider.rpm,
+            tpm=provider.tpm,
+            monotonic=clock.monotonic,
+            sleep=clock.sleep,
+        )
+
+    @property
+    def waiting(self) -> str | None:
+        return self._limiter.waiting
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def answer(
+        self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
+    ) -> None:
+        async def ask(request: Request) -> Result | None:
+            return await self._ask(request, read=read, stop=stop)
+
+        await answer_all(requests, ask=ask, record=record, calls=self.window, stop=stop)
+
+    async def _ask(self, request: Request, *, read: Read, stop: asyncio.Event) -> Result | None:
+        started: float | None = None
+        for tries in range(1, MAX_TRIES + 1):
+            if not await self._limiter.admit(_tokens(request), stop=stop):
+                return None
+            started = started or self._clock.monotonic()
+            result, asked = await self._call(request, read=read)
+            ms = int((self._clock.monotonic() - started) * 1000)
+            result = replace(result, tries=tries, ms=ms)
+            if result.outcome not in _OVERLOAD or tries == MAX_TRIES:
+                return result
+            wait = backoff(tries, asked=asked, jitter=self._jitter())
+            if not await pause(wait.total_seconds(), stop=stop, sleep=self._clock.sleep):
+                return None
+        raise AssertionError("unreachable: the last try returns")
+
+    async def _call(self, request: Request, *, read: Read) -> tuple[Result, timedelta | None]:
+        """One try: its result, and how long the service asks us to wait before another."""
+        sent_at = self._clock.monotonic()
+        try:
+            reply = await self._http.send(Call(method="POST", path=self._path, body=request.body))
+        except TransportError as e:
+            self._limiter.window.overloaded(sent_at=sent_at, now=self._clock.monotonic())
+            return Result(n=request.n, outcome="network", failure=Failure(message=str(e))), None
+        finally:
+            self._limiter.window.leave()
+        result = self._redacted(read(request, reply))
+        return result, self._learn(reply, result.outcome, sent_at=sent_at)
+
+    def _learn(self, reply: Reply, outcome: Outcome, *, sent_at: float) -> timedelta | None:
+        self._limiter.learn(reply.headers)
+        if outcome not in _OVERLOAD:
+            self._limiter.window.healthy()
+            return None
+        self._limiter.window.overloaded(sent_at=sent_at, now=self._clock.monotonic())
+        asked = retry_after(reply.headers, now=self._clock.now())
+        if asked is not None and outcome == "rate_limited":
+            self._limiter.hold(backoff(1, asked=asked, jitter=0.0))
+        return asked
+
+    def _redacted(self, result: Result) -> Result:
+        if result.failure is None:
+            return result
+        message = redacted(result.failure.message, self._key)
+        return replace(result, failure=replace(result.failure, message=message))
+
+
+def _tokens(request: Request) -> int:
+    """A guess, for the tokens-per-minute bucket: four bytes of a body are about a token."""
+    return int(len(request.body) * _TOKENS_PER_BYTE)
+
+
+assert all(OUTCOMES[outcome].again == "as_is" for outcome in _OVERLOAD)

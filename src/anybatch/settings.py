@@ -1,0 +1,72 @@
+"""Settings: one frozen value from `anybatch.toml` and the environment, handed down; no globals."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from .errors import BadSettings
+
+FILE = "anybatch.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the user configured."""
+
+    home: Path
+    """Where the store lives."""
+    providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The `[providers.NAME]` tables."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The process environment, where keys come from. Never printed."""
+    deadline: timedelta = timedelta(minutes=10)
+    """For one real-time call, from connecting to the last byte."""
+    lease: timedelta = timedelta(seconds=30)
+    """So long a batch stays ours without a heartbeat."""
+
+
+def load(
+    *, folder: Path, environment: Mapping[str, str], store: Path | None = None
+) -> Settings:
+    """Settings from `folder/anybatch.toml`, then the environment, then `store`.
+
+    Raises BadSettings for a file that cannot be read or says something unknown.
+    """
+    table = _read(folder / FILE)
+    home = store or environment.get("ANYBATCH_HOME") or table.pop("home", None) or "~/.anybatch"
+    table.pop("home", None)
+    providers = table.pop("providers", {})
+    deadline = table.pop("deadline_seconds", 600)
+    lease = table.pop("lease_seconds", 30)
+    if table:
+        raise BadSettings(
+            f"{str(folder / FILE)!r} has {next(iter(table))!r}; it may have home, "
+            "deadline_seconds, lease_seconds and [providers.NAME] tables"
+        )
+    if not isinstance(providers, dict) or not all(isinstance(t, dict) for t in providers.values()):
+        raise BadSettings(f"{str(folder / FILE)!r}: write providers as [providers.NAME] tables")
+    return Settings(
+        home=Path(home).expanduser(),
+        providers=providers,
+        environment=environment,
+        deadline=_seconds("deadline_seconds", deadline),
+        lease=_seconds("lease_seconds", lease),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as e:
+        raise BadSettings(f"{str(path)!r} cannot be read: {e}") from e
+
+
+def _seconds(name: str, value: object) -> timedelta:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise BadSettings(f"{FILE}: {name} must be a number above 0, not {value!r}")
+    return timedelta(seconds=value)

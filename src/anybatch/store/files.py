@@ -1,0 +1,49 @@
+"""Writing files so that they are still there after the lights go out."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..effects import Probe, effect
+from ..errors import StoreUnwritable
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EROFS: "the file system is read-only; make it writable",
+    errno.EACCES: "we may not write there; change its permissions or choose another --store",
+    errno.EPERM: "we may not write there; change its permissions or choose another --store",
+    errno.EIO: "the disk reports an error; check it before going on",
+}
+
+
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about a failed write into StoreUnwritable."""
+    try:
+        yield
+    except OSError as e:
+        raise StoreUnwritable(refusal(path, e)) from e
+
+
+def refusal(path: Path, e: OSError) -> str:
+    """One line for a failed write: what, where, the way out."""
+    reason = _REASONS.get(e.errno or 0, e.strerror or str(e))
+    return f"cannot write {str(path)!r}: {reason}, then run the same command again"
+
+
+def fsync(descriptor: int, path: Path, *, name: str, probe: Probe) -> None:
+    """Make the file's content durable. A refusal is final: the kernel may have dropped pages."""
+    with effect(name, probe), unwritable(path):
+        os.fsync(descriptor)
+
+
+def fsync_folder(folder: Path, *, probe: Probe) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fsync(descriptor, folder, name="folder.fsync", probe=probe)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+-- add_run --
+-- Write down a run whose requests file is complete.
+insert into runs (
+    id, created_at, source, spec, fingerprint, parts, columns, total, skipped, budgeted,
+    wave, state, why, ended_at
+) values (
+    :id, :created_at, :source, :spec, :fingerprint, :parts, :columns, :total, :skipped, :budgeted,
+    :wave, :state, :why, :ended_at
+);
+
+-- add_batch --
+-- Write down a planned batch.
+insert into batches (
+    id, run_id, wave, attempt, part, status, first, size, ordered, budget_factor, due, owner,
+    lease_until, token, journal, counts, retried, usage, window
+) values (
+    :id, :run_id, :wave, :attempt, :part, :status, :first, :size, :ordered, :budget_factor, :due,
+    :owner, :lease_until, :token, :journal, :counts, :retried, :usage, :window
+);
+
+-- run_by_id --
+-- One run.
+select * from runs where id = :id;
+
+-- runs_by_start --
+-- The runs whose id starts with these characters.
+select * from runs where substr(id, 1, length(:start)) = :start order by created_at desc limit 2;
+
+-- latest_runs --
+-- The newest runs.
+select * from runs order by created_at desc, rowid desc limit :most;
+
+-- run_by_fingerprint --
+-- The newest run of exactly this data, prompt, schema, model and parameters.
+select * from runs where fingerprint = :fingerprint order by created_at desc, rowid desc limit 1;
+
+-- run_by_source --
+-- The newest run of this source, whatever was asked of it.
+select * from runs where source = :source order by created_at desc, rowid desc limit 1;
+
+-- batches_of_run --
+-- The batches of a run, in the order they were planned.
+select * from batches where run_id = :run_id order by wave, part;
+
+-- claim_batch --
+-- Become the owner of a batch, unless somebody has been since we looked.
+update batches
+set owner = :owner, lease_until = :lease_until, token = token + 1, status = :status,
+    window = :window
+where id = :id and token = :token and status = :seen_status
+  and (owner is null or owner = :seen_owner)
+returning *;
+
+-- renew_lease --
+-- Stay the owner, as long as nobody else has become it.
+update batches set lease_until = :lease_until
+where id = :id and token = :token and owner = :owner;
+
+-- save_batch --
+-- Commit progress under our token; refused if a newer one was given out.
+update batches
+set status = :status, journal = :journal, counts = :counts, usage = :usage, window = :window,
+    owner = :owner, lease_until = :lease_until
+where id = :id and token = :token;
+
+-- save_retried --
+-- Note which results of a batch a later wave takes over.
+update batches set retried = :retried where id = :id;
+
+-- raise_wave --
+-- Start the next wave, unless another process just did.
+update runs set wave = :wave where id = :id and wave = :wave - 1 and state = 'open';
+
+-- set_run_state --
+-- Move a run from the state it was seen in.
+update runs set state = :state, why = :why, ended_at = :ended_at
+where id = :id and state = :seen;
+
+-- delete_run --
+-- Forget a run with all its batches and events.
+delete from runs where id = :id;
+
+-- add_event --
+-- One thing that happened.
+insert into events (run_id, at, name, fields) values (:run_id, :at, :name, :fields);
+
+-- events_of_run --
+-- What happened to a run, oldest first.
+select at, name, fields from events where run_id = :run_id order by at, rowid;

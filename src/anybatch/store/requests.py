@@ -1,0 +1,176 @@
+"""The requests of a run: one immutable file of bodies, and an index of 16 bytes a request.
+
+The index lets any subset be read by `pread`, in any order, with constant memory.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..core.model import Request
+from ..core.template import Rendered
+from ..effects import Probe, effect
+from ..errors import StoreCorrupt
+from .files import fsync, fsync_folder, unwritable
+
+ENTRY = struct.Struct("<QII")
+"""Offset and length in bytes of the body, CRC-32 of the text its prefix is known by."""
+
+_FLUSH_AT = 1 << 20
+_SPAN = 1024
+
+
+class RequestWriter:
+    """Writes the requests file and its index, in order, once."""
+
+    def __init__(self, folder: Path, *, probe: Probe) -> None:
+        self._probe = probe
+        self._folder = folder
+        with unwritable(folder):
+            self._bodies = open(folder / "requests.jsonl", "xb", buffering=0)
+            self._index = open(folder / "requests.index", "xb", buffering=0)
+        self._lines: list[bytes] = []
+        self._entries = bytearray()
+        self._offset = self._flushed = 0
+        self.count = 0
+
+    def add(self, requests: Sequence[Rendered]) -> None:
+        """Append these requests; each one's number is how many came before it."""
+        pack = ENTRY.pack
+        for body, prefix in requests:
+            length = len(body)
+            self._entries += pack(self._offset, length, prefix)
+            self._offset += length + 1
+        self._lines += [request.body for request in requests]
+        self.count += len(requests)
+        if self._offset - self._flushed >= _FLUSH_AT:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._lines:
+            return
+        with effect("requests.write", self._probe), unwritable(self._folder):
+            write_all(self._bodies.fileno(), b"\n".join(self._lines) + b"\n")
+            write_all(self._index.fileno(), self._entries)
+        self._lines.clear()
+        self._entries.clear()
+        self._flushed = self._offset
+
+    def close(self) -> None:
+        """Make it durable."""
+        self._flush()
+        for file in (self._bodies, self._index):
+            fsync(file.fileno(), self._folder, name="requests.fsync", probe=self._probe)
+            file.close()
+        fsync_folder(self._folder, probe=self._probe)
+
+
+def write_all(descriptor: int, content: bytes | bytearray) -> None:
+    """`os.write` until everything is written: a full disk may take a part first."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class RequestFile:
+    """Reads requests by number."""
+
+    def __init__(self, folder: Path) -> None:
+        self._bodies = os.open(folder / "requests.jsonl", os.O_RDONLY)
+        self._index = os.open(folder / "requests.index", os.O_RDONLY)
+        self.count = os.fstat(self._index).st_size // ENTRY.size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._bodies)
+        os.close(self._index)
+
+    def entries(self, first: int = 0, size: int | None = None) -> Iterator[tuple[int, int, int]]:
+        """(offset, length, prefix) of `size` requests from `first` on."""
+        end = self.count if size is None else first + size
+        for start in range(first, end, _SPAN):
+            wanted = min(_SPAN, end - start) * ENTRY.size
+            yield from ENTRY.iter_unpack(_pread(self._index, wanted, start * ENTRY.size))
+
+    def read(self, numbers: Iterable[int]) -> Iterator[Request]:
+        """The requests with these numbers, in that order."""
+        for run in _consecutive(numbers):
+            yield from self._read_run(run)
+
+    def _read_run(self, numbers: Sequence[int]) -> Iterator[Request]:
+        entries = list(self.entries(numbers[0], len(numbers)))
+        start = entries[0][0]
+        block = _pread(self._bodies, entries[-1][0] + entries[-1][1] - start, start)
+        for n, (offset, length, _) in zip(numbers, entries, strict=True):
+            yield Request(n=n, body=block[offset - start : offset - start + length])
+
+    def prefix_order(self) -> Iterator[int] | None:
+        """All numbers, sorted by prefix and then by place; None if no two share a prefix.
+
+        A radix pass keeps this at a few bytes a request, however many there are.
+        """
+        buckets = [bytearray() for _ in range(256)]
+        pack = struct.Struct("<II").pack
+        for n, (_, _, prefix) in enumerate(self.entries()):
+            buckets[prefix & 0xFF] += pack(prefix, n)
+        sortings = (sorted(struct.iter_unpack("<II", bucket)) for bucket in buckets)
+        if not any(_repeats(pairs) for pairs in sortings):
+            return None
+        return (n for bucket in buckets for _, n in sorted(struct.iter_unpack("<II", bucket)))
+
+
+def _repeats(pairs: Sequence[tuple[int, ...]]) -> bool:
+    return any(a[0] == b[0] for a, b in zip(pairs, pairs[1:], strict=False))
+
+
+def _consecutive(numbers: Iterable[int]) -> Iterator[Sequence[int]]:
+    """Cut `numbers` into runs without gaps, of at most `_SPAN`, so that each is one read."""
+    first = last = None
+    for n in numbers:
+        if first is not None and last is not None:
+            if n == last + 1 and n - first < _SPAN:
+                last = n
+                continue
+            yield range(first, last + 1)
+        first = last = n
+    if first is not None and last is not None:
+        yield range(first, last + 1)
+
+
+def _pread(descriptor: int, length: int, offset: int) -> bytes:
+    content = os.pread(descriptor, length, offset)
+    if len(content) != length:
+        raise StoreCorrupt(f"a requests file ends at byte {offset + len(content)}, too early")
+    return content
+
+
+def write_numbers(path: Path, numbers: Iterable[int], *, probe: Probe) -> int:
+    """Write the index file of a batch that is not a range: 4 bytes a number, then a checksum."""
+    content = b"".join(n.to_bytes(4, "little") for n in numbers)
+    checksum = zlib.crc32(content).to_bytes(4, "little")
+    with effect("numbers.write", probe), unwritable(path):
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        write_all(descriptor, content + checksum)
+    fsync(descriptor, path, name="numbers.fsync", probe=probe)
+    os.close(descriptor)
+    return len(content) // 4
+
+
+def read_numbers(path: Path) -> "memoryview[int]":
+    """The numbers of a batch that is not a range."""
+    content = path.read_bytes()
+    numbers, checksum = content[:-4], content[-4:]
+    if zlib.crc32(numbers).to_bytes(4, "little") != checksum:
+        raise StoreCorrupt(f"{path} does not match its checksum")
+    return memoryview(numbers).cast("I")

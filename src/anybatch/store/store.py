@@ -1,0 +1,115 @@
+"""What a store promises. One contract suite (`tests/store/contract.py`) holds every kind to it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from ..core.model import Batch, Json, Run
+from ..core.states import BatchStatus, RunState
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a run."""
+
+    at: datetime
+    name: str
+    fields: Json
+
+
+class Store(Protocol):
+    """Runs, batches, leases and events. Every method is one transaction; any thread may call.
+
+    Writes to a batch are fenced: they carry the batch's lease token and raise LeaseLost, changing
+    nothing, when a newer one has been given out.
+    """
+
+    root: Path
+
+    def folder(self, run_id: str) -> Path:
+        """Where the files of a run live."""
+        ...
+
+    def add_run(self, run: Run, batches: Sequence[Batch]) -> None:
+        """Write down a run and its planned batches, all or nothing."""
+        ...
+
+    def run(self, run_id: str) -> Run:
+        """Raises UnknownRun."""
+        ...
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run with exactly this id was added."""
+        ...
+
+    def find_run(self, word: str) -> Run:
+        """The run that `word` means: an id, the start of one, or `last`. Raises UnknownRun."""
+        ...
+
+    def runs(self, *, most: int = 100) -> list[Run]:
+        """The newest first."""
+        ...
+
+    def same_run(self, fingerprint: str) -> Run | None:
+        """The newest run with this fingerprint."""
+        ...
+
+    def latest_of(self, source: str) -> Run | None:
+        """The newest run of this source, whatever was asked of it."""
+        ...
+
+    def batches(self, run_id: str) -> list[Batch]:
+        """In the order they were planned."""
+        ...
+
+    def claim(
+        self,
+        batch: Batch,
+        *,
+        status: BatchStatus,
+        owner: str,
+        lease_until: datetime,
+        window: int,
+    ) -> Batch | None:
+        """Own `batch` from the state it was seen in, under a new token; None if it has moved."""
+        ...
+
+    def renew(self, batch: Batch, *, lease_until: datetime) -> bool:
+        """Stay its owner; False if another one is."""
+        ...
+
+    def save(self, batch: Batch) -> None:
+        """Commit status, journal, counts, usage, window and ownership. Raises LeaseLost."""
+        ...
+
+    def add_wave(self, run: Run, batches: Sequence[Batch], retried: Sequence[Batch]) -> bool:
+        """Plan `batches` as wave `run.wave + 1`; False, changing nothing, if somebody has.
+
+        `retried` are the batches whose results they take over, with their new `retried` counts.
+        """
+        ...
+
+    def set_state(
+        self,
+        run: Run,
+        state: RunState,
+        *,
+        why: str | None = None,
+        ended_at: datetime | None = None,
+    ) -> bool:
+        """Move `run` from the state it was seen in; False if it has moved."""
+        ...
+
+    def delete(self, run_id: str) -> None:
+        """Forget a run and its files."""
+        ...
+
+    def add_event(self, run_id: str, event: Event) -> None: ...
+
+    def events(self, run_id: str) -> list[Event]:
+        """Oldest first."""
+        ...
+
+    def close(self) -> None: ...

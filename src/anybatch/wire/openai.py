@@ -1,0 +1,328 @@
+"""OpenAI's wire: bodies, answers and errors of chat, responses, embeddings and completions.
+
+Shapes as of the OpenAPI description of 2026-08-21 and the official SDK 3.51, checked 2026-11-20.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..core.model import Api, Failure, Json, Usage
+from ..core.schema import is_strict
+from ..core.states import Outcome
+
+PATHS: Mapping[Api, str] = {
+    "openai.chat": "/chat/completions",
+    "openai.responses": "/responses",
+    "openai.embeddings": "/embeddings",
+    "openai.completions": "/completions",
+}
+"""Where a body of each api goes, under the base URL that ends in `/v1`."""
+
+BUDGET_FIELDS: Mapping[Api, tuple[str, ...]] = {
+    "openai.chat": ("max_completion_tokens", "max_tokens"),
+    "openai.responses": ("max_output_tokens",),
+    "openai.embeddings": (),
+    "openai.completions": ("max_tokens",),
+}
+"""The fields that cap the output, in tokens."""
+
+
+def api_of(path: str) -> Api | None:
+    """The api whose bodies go to `path`, which may be a whole URL."""
+    for api, ending in PATHS.items():
+        if path.rstrip("/").endswith(ending):
+            return api
+    return None
+
+
+# --- bodies -------------------------------------------------------------------------------------
+
+
+def write_body(
+    api: Api,
+    *,
+    model: str,
+    system: str | None,
+    user: str | None,
+    schema: Json | None = None,
+    parameters: Json,
+) -> Json:
+    """A body that asks `model` what `system` and `user` say. The constant part comes first."""
+    body: Json = {"model": model}
+    match api:
+        case "openai.chat":
+            roles = (("system", system), ("user", user))
+            body["messages"] = [{"role": r, "content": t} for r, t in roles if t is not None]
+        case "openai.responses":
+            if system is not None:
+                body["instructions"] = system
+            body["input"] = user
+        case "openai.embeddings":
+            body["input"] = user
+        case "openai.completions":
+            body["prompt"] = user if system is None else f"{system}\n\n{user}"
+    return {**body, **_schema_fields(api, schema), **parameters}
+
+
+def _schema_fields(api: Api, schema: Json | None) -> Json:
+    if schema is None:
+        return {}
+    named: Json = {"name": "answer", "schema": schema, "strict": is_strict(schema)}
+    match api:
+        case "openai.chat" | "openai.completions":
+            return {"response_format": {"type": "json_schema", "json_schema": named}}
+        case "openai.responses":
+            return {"text": {"format": {"type": "json_schema", **named}}}
+        case "openai.embeddings":
+            return {}
+
+
+def has_budget(api: Api, body: Json) -> bool:
+    """Whether `body` (or a run's parameters) caps the output."""
+    return any(type(body.get(name)) is int for name in BUDGET_FIELDS[api])
+
+
+def with_budget(api: Api, body: bytes, *, factor: int) -> bytes:
+    """`body` with every cap on the output multiplied; the same bytes for factor 1."""
+    if factor == 1:
+        return body
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    for name in BUDGET_FIELDS[api]:
+        if name in fields and type(cap := msgspec.json.decode(fields[name])) is int:
+            fields[name] = msgspec.Raw(msgspec.json.encode(cap * factor))
+    return msgspec.json.encode(fields)
+
+
+def with_model(body: Json, model: str | None) -> Json:
+    """`body`, asking `model` instead, where one is given."""
+    return body if model is None else {**body, "model": model}
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What a reply says."""
+
+    outcome: Outcome
+    value: Any = None
+    """The text, or an embedding's numbers."""
+    usage: Usage = Usage()
+    model: str | None = None
+    failure: Failure | None = None
+
+
+class _TokenDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    prompt_tokens_details: _TokenDetails | None = None
+    completion_tokens_details: _TokenDetails | None = None
+    input_tokens_details: _TokenDetails | None = None
+    output_tokens_details: _TokenDetails | None = None
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: msgspec.Raw | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chat(msgspec.Struct):
+    choices: list[_Choice]
+    model: str | None = None
+    usage: _Usage | None = None
+
+
+class _Content(msgspec.Struct):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class _Output(msgspec.Struct):
+    type: str
+    content: list[_Content] | None = None
+
+
+class _Incomplete(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct):
+    output: list[_Output]
+    status: str | None = None
+    incomplete_details: _Incomplete | None = None
+    error: msgspec.Raw | None = None
+    model: str | None = None
+    usage: _Usage | None = None
+
+
+class _Embedding(msgspec.Struct):
+    embedding: list[float] | str
+
+
+class _Embeddings(msgspec.Struct):
+    data: list[_Embedding]
+    model: str | None = None
+    usage: _Usage | None = None
+
+
+_DECODERS: Mapping[Api, msgspec.json.Decoder[Any]] = {
+    "openai.chat": msgspec.json.Decoder(_Chat),
+    "openai.completions": msgspec.json.Decoder(_Chat),
+    "openai.responses": msgspec.json.Decoder(_Response),
+    "openai.embeddings": msgspec.json.Decoder(_Embeddings),
+}
+
+
+def read_answer(api: Api, body: bytes) -> Answer:
+    """What a 2xx reply says. A body that is not what the api promises is a `server_error`."""
+    try:
+        reply = _DECODERS[api].decode(body)
+        body.decode()  # msgspec leaves what it skips unchecked
+        return _READERS[api](reply)
+    except (msgspec.DecodeError, UnicodeDecodeError, LookupError) as e:
+        what = "an empty body" if not body.strip() else f"a body that is no {api} answer: {e}"
+        return Answer("server_error", failure=Failure(message=f"200 with {what}", code="malformed"))
+
+
+def _read_chat(reply: _Chat) -> Answer:
+    choice = reply.choices[0]
+    message = choice.message or _Message(content=choice.text)
+    usage, model = _usage(reply.usage), reply.model
+    text = message.content
+    if text is None and message.tool_calls is not None:
+        text = bytes(message.tool_calls).decode()
+    # The stop reason is read before the text: half an answer often looks like a whole one.
+    if choice.finish_reason == "length":
+        return Answer("truncated", text, usage, model, Failure(message=_TRUNCATED))
+    if choice.finish_reason == "content_filter":
+        return Answer("blocked", text, usage, model, Failure(message=_BLOCKED))
+    if message.refusal:
+        return Answer("refused", None, usage, model, Failure(message=message.refusal))
+    if text is None:
+        return Answer("server_error", None, usage, model, Failure(message="no text in the answer"))
+    return Answer("succeeded", text, usage, model)
+
+
+def _read_response(reply: _Response) -> Answer:
+    usage, model = _usage(reply.usage), reply.model
+    parts = [part for item in reply.output for part in item.content or () if item.type == "message"]
+    text = "".join(part.text or "" for part in parts if part.type == "output_text")
+    reason = reply.incomplete_details.reason if reply.incomplete_details else None
+    if reply.status == "incomplete" and reason == "content_filter":
+        return Answer("blocked", text, usage, model, Failure(message=_BLOCKED))
+    if reply.status == "incomplete":
+        return Answer("truncated", text, usage, model, Failure(message=_TRUNCATED, code=reason))
+    if reply.status in ("failed", "cancelled"):
+        failure = read_error(bytes(reply.error or b"null"))
+        return Answer("server_error", None, usage, model, failure)
+    refusals = [part.refusal for part in parts if part.refusal]
+    if refusals:
+        return Answer("refused", None, usage, model, Failure(message=refusals[0]))
+    return Answer("succeeded", text, usage, model)
+
+
+def _read_embeddings(reply: _Embeddings) -> Answer:
+    vectors = [item.embedding for item in reply.data]
+    value = vectors[0] if len(vectors) == 1 else vectors
+    return Answer("succeeded", value, _usage(reply.usage), reply.model)
+
+
+_READERS: Mapping[Api, Callable[[Any], Answer]] = {
+    "openai.chat": _read_chat,
+    "openai.completions": _read_chat,
+    "openai.responses": _read_response,
+    "openai.embeddings": _read_embeddings,
+}
+
+_TRUNCATED = "the answer hit the output budget"
+_BLOCKED = "a content filter stopped the answer"
+
+
+def _usage(usage: _Usage | None) -> Usage:
+    if usage is None:
+        return Usage()
+    into = usage.input_tokens_details or usage.prompt_tokens_details or _TokenDetails()
+    out = usage.output_tokens_details or usage.completion_tokens_details or _TokenDetails()
+    return Usage(
+        tokens_in=usage.prompt_tokens or usage.input_tokens or 0,
+        tokens_out=usage.completion_tokens or usage.output_tokens or 0,
+        cached=into.cached_tokens or 0,
+        reasoning=out.reasoning_tokens or 0,
+    )
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+_BY_CODE: Mapping[str, Outcome] = {
+    "insufficient_quota": "billing",
+    "billing_hard_limit_reached": "billing",
+    "invalid_api_key": "auth",
+    "model_not_found": "not_found_model",
+    "context_length_exceeded": "too_long",
+    "exceed_context_size_error": "too_long",
+    "string_above_max_length": "too_long",
+    "content_filter": "blocked",
+    "content_policy_violation": "blocked",
+}
+_BY_STATUS: Mapping[int, Outcome] = {
+    401: "auth",
+    402: "billing",
+    403: "auth",
+    404: "not_found_model",
+    408: "server_error",
+    409: "server_error",
+    413: "too_long",
+    429: "rate_limited",
+    498: "rate_limited",
+}
+
+
+def read_failure(status: int, body: bytes) -> tuple[Outcome, Failure]:
+    """What a reply that is not 2xx means."""
+    failure = read_error(body)
+    outcome = _BY_CODE.get(failure.code or "") or _BY_STATUS.get(status)
+    if outcome is None:
+        outcome = "server_error" if status >= 500 or status < 400 else "bad_request"
+    return outcome, msgspec.structs.replace(failure, message=f"HTTP {status}: {failure.message}")
+
+
+def read_error(body: bytes) -> Failure:
+    """The message and code of an error body, whatever its shape; never the whole body."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return Failure(message=_excerpt(body))
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(error, dict):
+        return Failure(message=str(error)[:_MAX_MESSAGE] if error else "no reason given")
+    code = error.get("code")
+    message = error.get("message") or error.get("detail") or "no reason given"
+    kind = error.get("type")
+    named = code if isinstance(code, str) else kind if kind in _BY_CODE else None
+    return Failure(message=str(message)[:_MAX_MESSAGE], code=named)
+
+
+_MAX_MESSAGE = 500
+
+
+def _excerpt(body: bytes) -> str:
+    """A body that is not JSON, often a proxy's HTML page: its beginning on one line."""
+    text = " ".join(body[:200].decode(errors="replace").split())
+    return f"not JSON: {text!r}" if text else "an empty body"
