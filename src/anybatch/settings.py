@@ -28,9 +28,7 @@ class Settings:
     """So long a batch stays ours without a heartbeat."""
 
 
-def load(
-    *, folder: Path, environment: Mapping[str, str], store: Path | None = None
-) -> Settings:
+def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = None) -> Settings:
     """Settings from `folder/anybatch.toml`, then the environment, then `store`.
 
     Raises BadSettings for a file that cannot be read or says something unknown.

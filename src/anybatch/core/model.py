@@ -51,6 +51,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON body, byte for byte as it goes out."""
 
 
+NO_BODY = msgspec.Raw(b"null")
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one request. `n` is first, so that a journal line can be indexed by it."""
 
@@ -58,7 +61,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcome: Outcome
     status: int | None = None
     """The HTTP status, where there was one."""
-    body: msgspec.Raw | None = None
+    body: msgspec.Raw = NO_BODY
     """The answer's JSON as it came."""
     failure: Failure | None = None
     usage: Usage = Usage()

@@ -3,21 +3,25 @@
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 
 from ..core.model import Row
 from ..errors import BadInput
 from . import streams
 from .dialect import DELIMITERS, Dialect, find_dialect
-from .encoding import find_encoding, open_text
+from .encoding import Encoding, find_encoding, open_text
 from .rows import CHUNK, Chunks, OnBadRow, unique_columns
 from .streams import Stream
 
 MAX_FIELD_CHARS = 256 * 1024 * 1024
-"""A longer field is a quote that was never closed, in a file that would fill the memory."""
+"""A longer field is a quote that was never closed: refused before it fills the memory."""
 
 _END = "\0end of file"
 """Fed to the reader behind the last line. Inside a field, it shows a quote left open."""
+
+_MALFORMED = ["", _END]
+"""Stands for a row that the reader refused."""
 
 _Chunk = tuple[list[list[str]], list[str], int]
 """Rows, the columns, and the line that the first row starts on."""
@@ -29,23 +33,29 @@ _WRONG_BYTE = re.compile("[\udc80-\udcff]")
 def read_csv(
     stream: Stream, on_bad_row: OnBadRow, *, delimiters: Sequence[str] = DELIMITERS
 ) -> Chunks:
-    encoding = find_encoding(stream)
-    sample = stream.head.decode(encoding.name, "ignore")
-    whole = len(stream.head) < streams.HEAD_BYTES
-    dialect = find_dialect(sample, whole=whole, delimiters=delimiters)
-    with streams.readable(stream.name), open_text(stream, encoding) as lines:
-        try:
+    with streams.readable(stream.name):
+        encoding = find_encoding(stream)
+        sample = stream.head.decode(encoding.name, "ignore")
+        whole = len(stream.head) < streams.HEAD_BYTES
+        dialect = find_dialect(sample, whole=whole, delimiters=delimiters)
+        with open_text(stream, encoding) as lines, _decoded(encoding, name=stream.name):
             for chunk, columns, line in _read(lines, dialect, name=stream.name):
-                careful = encoding.errors != "strict" and _has_wrong_bytes(chunk)
-                if careful or not _fits(chunk, width=len(columns)):
+                damaged = encoding.errors != "strict" and _has_wrong_bytes(chunk)
+                if damaged or not _fits(chunk, width=len(columns)):
                     yield list(_checked(chunk, columns, on_bad_row, line=line))
                 else:
                     yield [dict(zip(columns, values)) for values in chunk]  # noqa: B905
-        except UnicodeDecodeError as error:
-            raise BadInput(
-                f"{stream.name!r} was taken for {encoding.name!r} text, but holds the byte "
-                f"0x{error.object[error.start]:02x}. Save it as UTF-8 and try again."
-            ) from error
+
+
+@contextmanager
+def _decoded(encoding: Encoding, *, name: str) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{name!r} was taken for {encoding.name!r} text, but holds the byte "
+            f"0x{error.object[error.start]:02x}. Save it as UTF-8 and try again."
+        ) from error
 
 
 def _read(lines: Iterator[str], dialect: Dialect, *, name: str) -> Iterator[_Chunk]:
@@ -56,17 +66,16 @@ def _read(lines: Iterator[str], dialect: Dialect, *, name: str) -> Iterator[_Chu
     reader = csv.reader(chain(lines, (_END,)), **dialect.options())
     columns = unique_columns(_header(reader, name=name))
     while True:
-        before = reader.line_num + dialect.skip
+        line = reader.line_num + dialect.skip + 1
+        chunk: list[list[str]] = []
         try:
-            chunk = list(islice(reader, CHUNK))
-        except csv.Error as error:
-            raise BadInput(
-                f"{name!r} cannot be read as CSV after line {before}: {error}. "
-                "Look for a quote that is not closed."
-            ) from error
+            chunk.extend(islice(reader, CHUNK))
+        except csv.Error:
+            # What was read before the error stays in the list; the reader goes on behind it.
+            chunk.append(_MALFORMED)
         if not chunk:
             return
-        yield chunk, columns, before + 1
+        yield chunk, columns, line
 
 
 def _header(reader: Iterator[list[str]], *, name: str) -> list[str]:
@@ -100,7 +109,7 @@ def _why_bad(values: list[str], *, width: int) -> str | None:
     if not values or values == [_END]:
         return None
     if values[-1].endswith(_END):
-        return "a quote is opened here and never closed"
+        return "a quote is opened here and not closed where the field ends"
     if len(values) != width:
         return f"it has {len(values)} fields and the header has {width}"
     if any(map(_WRONG_BYTE.search, values)):

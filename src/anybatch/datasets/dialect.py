@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -20,6 +20,8 @@ class Dialect:
     """False: a quote is a letter like any other."""
     escape: str | None = None
     """What makes the next character a letter, in files that do not double their quotes."""
+    strict: bool = True
+    """False: text may follow a closing quote."""
     skip: int = 0
     """Lines before the header: Excel's `sep=;`."""
 
@@ -30,11 +32,12 @@ class Dialect:
             "quoting": csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
             "escapechar": self.escape,
             "doublequote": self.escape is None,
+            "strict": self.strict,
         }
 
 
 def find_dialect(text: str, *, whole: bool, delimiters: Sequence[str] = DELIMITERS) -> Dialect:
-    """The dialect under which most lines have as many fields as the header.
+    """The strictest dialect under which most lines have as many fields as the header.
 
     `whole` is False when `text` is cut off, so that its last line may be half a line.
     """
@@ -52,6 +55,7 @@ def _quotings(delimiter: str) -> tuple[Dialect, ...]:
     return (
         Dialect(delimiter=delimiter),
         Dialect(delimiter=delimiter, escape="\\"),
+        Dialect(delimiter=delimiter, strict=False),
         Dialect(delimiter=delimiter, quoted=False),
     )
 
@@ -68,20 +72,28 @@ def _score(dialect: Dialect, lines: Sequence[str]) -> tuple[float, int, int]:
 
 
 def _rows(dialect: Dialect, lines: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """Each row with the number of lines it takes.
-
-    A last row of several lines counts as one: a quote that is never closed swallows the rest.
-    """
-    reader = csv.reader(lines, **dialect.options())
+    """Each row with the number of lines that speak for it."""
     rows: list[tuple[int, list[str]]] = []
+    reader = csv.reader(lines, **dialect.options())
     before = 0
-    for values in reader:
-        if values:
-            rows.append((reader.line_num - before, values))
+    while (values := _next_row(reader)) is not None:
+        count = reader.line_num - before
         before = reader.line_num
-    if rows:
+        if values:
+            # Where quotes are loose, one that is never closed swallows lines up to the next one.
+            rows.append((count if dialect.strict or count == 1 else 0, values))
+    if rows and rows[-1][0] > 1:
+        # Here it swallows the rest; or this is a long text that is cut off.
         rows[-1] = (1, rows[-1][1])
     return rows
+
+
+def _next_row(reader: Iterator[list[str]]) -> list[str] | None:
+    """The next row; of no fields where it is malformed; None at the end."""
+    try:
+        return next(reader, None)
+    except csv.Error:
+        return []
 
 
 def _width(dialect: Dialect, lines: Sequence[str]) -> int:

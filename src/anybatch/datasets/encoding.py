@@ -97,15 +97,26 @@ def guess_encoding(sample: bytes, *, name: str) -> str:
     """The likeliest encoding of text that is not UTF-8."""
     if japanese := next((code for code in _JAPANESE if _has_kana(sample, code)), None):
         return japanese
-    candidates = [*(_OTHER if _foreign_share(sample) > 0.7 else _LATIN), *_ASIAN]
+    latin = _foreign_share(sample) <= 0.7
+    candidates = [*(_LATIN if latin else _OTHER), *_ASIAN]
     best = charset_normalizer.from_bytes(sample, cp_isolation=candidates).best()
-    if best is None:
+    if best is not None and best.encoding not in _LATIN:
+        return best.encoding
+    if not latin or not any(_decodes(sample, code_page) for code_page in _LATIN):
         raise BadInput(
             f"{name!r} is not UTF-8, and what it is instead cannot be found. "
             "Save it as UTF-8 and try again."
         )
     # The Latin code pages differ in a few letters, which the library is at a loss to tell apart.
-    return latin_code_page(sample, _LATIN) if best.encoding in _LATIN else best.encoding
+    return latin_code_page(sample, _LATIN)
+
+
+def _decodes(sample: bytes, encoding: str) -> bool:
+    try:
+        sample.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _foreign_share(sample: bytes) -> float:

@@ -81,7 +81,7 @@ def open_utf8(stream: Stream) -> BinaryIO:
     file = stream.open()
     if encoding is None:
         return file
-    return io.BufferedReader(_Blocks(_transcoded(file, encoding)), BLOCK_BYTES)
+    return io.BufferedReader(_Blocks(_transcoded(file, encoding), closes=file), BLOCK_BYTES)
 
 
 def _transcoded(file: BinaryIO, encoding: str) -> Iterator[bytes]:
@@ -108,12 +108,18 @@ def marked(head: bytes) -> str | None:
 class _Blocks(io.RawIOBase):
     """An iterator of blocks, as a file to read from."""
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
+    def __init__(self, blocks: Iterator[bytes], *, closes: BinaryIO | None = None) -> None:
         self._blocks = blocks
+        self._closes = closes
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        if self._closes:
+            self._closes.close()
+        super().close()
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         while not self._rest:

@@ -60,7 +60,9 @@ def claim(work: Work, batch: Batch, *, window: int) -> Batch | None:
     )
     if claimed is not None and batch.owner is not None:
         left = batch.size - batch.answered
-        work.note("batch.recovered", batch=batch.id, owner=batch.owner, window=batch.window, left=left)
+        work.note(
+            "batch.recovered", batch=batch.id, owner=batch.owner, window=batch.window, left=left
+        )
     return claimed
 
 
@@ -69,9 +71,7 @@ async def answer(work: Work, batch: Batch, executor: CallExecutor, *, stop: asyn
     reader = Reader(work.run.spec)
 
     async def ask(recorder: Recorder, requests: Iterator[Request]) -> None:
-        answering = executor.answer(
-            requests, read=reader.read, record=recorder.record, stop=stop
-        )
+        answering = executor.answer(requests, read=reader.read, record=recorder.record, stop=stop)
         await _until(answering, stop=stop, grace=DRAIN)
 
     await _record(work, batch, ask)

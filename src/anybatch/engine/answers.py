@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ..core.model import Failure, Request, Result, Spec
+from ..core.model import NO_BODY, Failure, Request, Result, Spec
 from ..core.schema import Checker, parse
 from ..providers.flow import Reply
 from ..wire import openai as wire
@@ -40,14 +40,14 @@ class Reader:
 
     def value(self, result: Result) -> Any:
         """The answer of a result that succeeded: a text, a schema's value, or numbers."""
-        if result.outcome != "succeeded" or result.body is None:
+        if result.outcome != "succeeded":
             return None
         value = wire.read_answer(self._api, bytes(result.body)).value
         return value if self._checker is None else parse(value)
 
 
-def _kept(body: bytes, *, malformed: bool) -> msgspec.Raw | None:
+def _kept(body: bytes, *, malformed: bool) -> msgspec.Raw:
     """The body as it goes into the journal: on one line, and only if it is JSON."""
     if malformed:
-        return None
+        return NO_BODY
     return msgspec.Raw(body if b"\n" not in body else msgspec.json.format(body, indent=-1))

@@ -58,7 +58,16 @@ class Engine:
     async def fulfil(self, run: Run, *, stop: asyncio.Event) -> Run:
         """Work on `run` until it has ended or stopped, or `stop` is set; the run as it is then."""
         with ThreadPoolExecutor(1, thread_name_prefix="anybatch-store") as thread:
-            return await _Fulfilment(self, run, thread, stop).go()
+            try:
+                return await _Fulfilment(self, run, thread, stop).go()
+            except BaseExceptionGroup as group:
+                raise _first_leaf(group) from group
+
+
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first thing that went wrong: what is grouped with it followed from it."""
+    first = group.exceptions[0]
+    return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 class _Fulfilment:

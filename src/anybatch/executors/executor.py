@@ -13,16 +13,17 @@ Read = Callable[[Request, Reply], Result]
 Record = Callable[..., Awaitable[None]]
 """`await record(result, …)`: returns once the results are durable."""
 
-Clock = Callable[[], float]
-
 
 class CallExecutor(Protocol):
     """Answers requests one call each."""
 
     window: int
     """At most so many requests are sent and not yet durably recorded."""
-    waiting: str | None
-    """Why it is not sending right now, in a few words for the user; None when it is."""
+
+    @property
+    def waiting(self) -> str | None:
+        """Why it is not sending right now, in a few words for the user; None when it is."""
+        ...
 
     async def answer(
         self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event

@@ -16,7 +16,7 @@ from ..providers.flow import Call, Reply
 from ..providers.provider import Provider
 from ..wire.openai import PATHS
 from .auth import headers_for, redacted
-from .calls import Sleep, answer_all, pause
+from .calls import answer_all, pause
 from .executor import Read, Record
 from .http import Http
 from .limiter import Limiter, retry_after

@@ -59,9 +59,7 @@ def _with_settings(found: Provider, table: Mapping[str, Any], *, keep_url: bool)
 def checked_url(url: str, *, where: str) -> str:
     """`url` without its last slash, if it is an HTTP address."""
     if not url.startswith(("http://", "https://")) or len(url.split("//", 1)[1]) == 0:
-        raise BadSettings(
-            f"{where}: {url!r} is not an address; write it as https://host/v1"
-        )
+        raise BadSettings(f"{where}: {url!r} is not an address; write it as https://host/v1")
     return url.rstrip("/")
 
 

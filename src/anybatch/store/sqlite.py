@@ -112,13 +112,13 @@ class SqliteStore:
                     self._db.execute("rollback")
                 raise
 
-    def _rows(self, name: str, **values: object) -> list[sqlite3.Row]:
+    def _rows(self, statement: str, /, **values: object) -> list[sqlite3.Row]:
         with self._lock, self._translated():
-            return self._db.execute(_SQL[name], values).fetchall()
+            return self._db.execute(_SQL[statement], values).fetchall()
 
-    def _write(self, name: str, **values: object) -> int:
+    def _write(self, statement: str, /, **values: object) -> int:
         """Run a named statement inside the present transaction; how many rows it touched."""
-        return self._db.execute(_SQL[name], values).rowcount
+        return self._db.execute(_SQL[statement], values).rowcount
 
     # --- runs ---
 
@@ -147,9 +147,7 @@ class SqliteStore:
         if len(found) == 1:
             return found[0]
         many = "more than one run starts with" if found else "there is no run"
-        raise UnknownRun(
-            f"{many} {word!r} in {str(self.root)!r}; `anybatch runs` lists them"
-        )
+        raise UnknownRun(f"{many} {word!r} in {str(self.root)!r}; `anybatch runs` lists them")
 
     def runs(self, *, most: int = 100) -> list[Run]:
         return [_run(row) for row in self._rows("latest_runs", most=most)]

@@ -1,0 +1,304 @@
+"""The Python face: `run`, `submit` and `arun` give a Run.
+
+The work goes on in a thread with an event loop of its own, so it makes no difference whether the
+caller has one too, as a notebook does.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .core import schema as schemas
+from .core.model import Api, Json, Result, Spec
+from .core.model import Run as StoredRun
+from .core.states import Outcome, RunStatus, status_of
+from .datasets.frames import to_pandas, to_polars
+from .datasets.source import Source, open_source
+from .engine.workspace import Pace, Workspace, open_workspace
+from .errors import BadInput, BadSchema, BadSettings
+from .settings import load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What to ask of every row, in the caller's words."""
+
+    model: str
+    """`PROVIDER/MODEL`, or `PROVIDER` alone for ready-made requests."""
+    prompt: str | None = None
+    """A template's text, or `@file`."""
+    system: str | None = None
+    schema: str | Path | Mapping[str, Any] | type | None = None
+    """A JSON Schema, a file with one, a pydantic model, or `module:Class` naming one."""
+    labels: Sequence[str] = ()
+    fields: Sequence[str] = ()
+    """`name:type` each."""
+    api: Api = "openai.chat"
+    base_url: str | None = None
+    parameters: Mapping[str, Any] | None = None
+
+    def spec(self) -> Spec:
+        """The same in the engine's words. Raises UsageError for what does not fit together."""
+        provider, _, model = self.model.partition("/")
+        if not provider:
+            raise BadSettings(f"{self.model!r} is not a model; write it as PROVIDER/MODEL")
+        return Spec(
+            provider=provider,
+            model=model or None,
+            api=self.api,
+            base_url=None if self.base_url is None else self.base_url.rstrip("/"),
+            prompt=_text(self.prompt),
+            system=_text(self.system),
+            output_schema=self._output_schema(),
+            parameters=dict(self.parameters or {}),
+        )
+
+    def _output_schema(self) -> Json | None:
+        given = [name for name in ("schema", "labels", "fields") if getattr(self, name)]
+        if len(given) > 1:
+            raise BadSchema(f"{' and '.join(given)} both describe the answer; give one of them")
+        if self.labels:
+            return schemas.from_labels(self.labels)
+        if self.fields:
+            return schemas.from_fields(self.fields)
+        return None if self.schema is None else _schema(self.schema)
+
+
+def _text(given: str | None) -> str | None:
+    """A text as it stands, or the content of `@file`."""
+    if given is None or not given.startswith("@"):
+        return given
+    path = Path(given[1:]).expanduser()
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as e:
+        raise BadInput(f"cannot read the prompt file {str(path)!r}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise BadInput(f"the prompt file {str(path)!r} is not UTF-8; save it as UTF-8") from e
+
+
+def _schema(given: str | Path | Mapping[str, Any] | type) -> Json:
+    if isinstance(given, Mapping):
+        return schemas.checked(dict(given), where="the schema")
+    if isinstance(given, type):
+        return _of_model(given, where=given.__name__)
+    text = str(given)
+    module, colon, name = text.partition(":")
+    if colon and not Path(text).exists():
+        return _of_model(_imported(module, name, text), where=text)
+    try:
+        content = Path(text).expanduser().read_bytes()
+        return schemas.checked(msgspec.json.decode(content), where=f"{text!r}")
+    except OSError as e:
+        raise BadSchema(
+            f"cannot read the schema {text!r}: {e.strerror}; give a JSON Schema file or module:Class"
+        ) from e
+    except msgspec.DecodeError as e:
+        raise BadSchema(f"the schema file {text!r} is not JSON: {e}") from e
+
+
+def _imported(module: str, name: str, text: str) -> Any:
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as e:
+        raise BadSchema(f"cannot import {text!r}: {e}") from e
+
+
+def _of_model(model: Any, *, where: str) -> Json:
+    if not hasattr(model, "model_json_schema"):
+        raise BadSchema(f"{where} is not a pydantic model; give one, or a JSON Schema file")
+    return schemas.checked(model.model_json_schema(), where=where)
+
+
+class Run:
+    """A run: what it is now, its results, and, while work goes on here, a way to wait for it."""
+
+    def __init__(self, workspace: Workspace, run: StoredRun, work: "_Work | None" = None) -> None:
+        self._workspace = workspace
+        self._run = run
+        self._work = work
+
+    @property
+    def id(self) -> str:
+        return self._run.id
+
+    @property
+    def status(self) -> RunStatus:
+        """`running`, `stopped`, `cancelled`, `ok`, `partial` or `failed`."""
+        run = self._workspace.store.run(self.id)
+        return status_of(run.state, self.counts, run.total)
+
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """How many rows have each outcome by now."""
+        return self._workspace.progress(self._run).counts
+
+    def wait(self) -> "Run":
+        """Return when the work in this process is over. Raises what ended it early."""
+        if self._work is not None:
+            self._work.wait()
+        return self
+
+    def stop(self) -> "Run":
+        """Send nothing more, and return once what is in flight is recorded."""
+        if self._work is not None:
+            self._work.stop()
+            self._work.wait()
+        return self
+
+    def results(self) -> Iterator[Result | None]:
+        """What became of each row, in input order; None where nothing has yet."""
+        return self._workspace.results(self._run)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The joined rows, in input order."""
+        columns = self._workspace.columns(self._run)
+        for chunk in self._workspace.joined(self._run):
+            for cells in chunk:
+                yield dict(zip(columns, cells, strict=True))
+
+    def to_pandas(self) -> Any:
+        """The joined table as a pandas frame."""
+        return to_pandas(self._workspace.columns(self._run), self._cells())
+
+    def to_polars(self) -> Any:
+        """The joined table as a polars frame."""
+        return to_polars(self._workspace.columns(self._run), self._cells())
+
+    def to_file(self, path: str | Path, *, force: bool = False, raw: bool = False) -> Path:
+        """Write the joined table; the format is the extension's. Raises OutputExists."""
+        self._workspace.deliver(self._run, path, force=force, raw=raw)
+        return Path(path)
+
+    def _cells(self) -> Iterator[list[Any]]:
+        for chunk in self._workspace.joined(self._run):
+            yield from chunk
+
+    def __repr__(self) -> str:
+        return f"<anybatch.Run {self.id} {self.status} {self.counts} of {self._run.total}>"
+
+
+class _Work:
+    """The engine at work on one run in a thread of its own."""
+
+    def __init__(self, workspace: Workspace, run: StoredRun, pace: Pace) -> None:
+        self._workspace = workspace
+        self._run = run
+        self._pace = pace
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._go, name="anybatch", daemon=True)
+        self._thread.start()
+
+    def _go(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._workspace.fulfil(self._run, stop=self._stop, pace=self._pace))
+        except BaseException as e:
+            self._error = e
+
+    def stop(self) -> None:
+        with suppress(RuntimeError):  # the loop may be over already
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def wait(self) -> None:
+        try:
+            self._thread.join()
+        except KeyboardInterrupt:
+            self.stop()
+            self._thread.join()
+            raise
+        if self._error is not None:
+            raise self._error
+
+
+def submit(
+    data: object = None,
+    *,
+    prompt: str | None = None,
+    model: str,
+    system: str | None = None,
+    schema: str | Path | Mapping[str, Any] | type | None = None,
+    labels: Sequence[str] = (),
+    fields: Sequence[str] = (),
+    api: Api = "openai.chat",
+    parameters: Mapping[str, Any] | None = None,
+    base_url: str | None = None,
+    sql: str | None = None,
+    bad_rows: str = "fail",
+    concurrency: int | None = None,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    store: str | Path | None = None,
+    again: bool = False,
+) -> Run:
+    """Start a run, or go on with the one that asked exactly the same; the work goes on in a thread.
+
+    `data` is a path, a glob, a folder, dicts, or a pandas, polars or pyarrow frame. Raises
+    UsageError before anything is sent if something is wrong with what is asked.
+    """
+    ask = Ask(
+        model=model,
+        prompt=prompt,
+        system=system,
+        schema=schema,
+        labels=labels,
+        fields=fields,
+        api=api,
+        base_url=base_url,
+        parameters=parameters,
+    )
+    if bad_rows not in ("fail", "skip"):
+        raise BadSettings(f"bad_rows is 'fail' or 'skip', not {bad_rows!r}")
+    folder = Path.cwd()
+    settings = load(
+        folder=folder, environment=os.environ, store=None if store is None else Path(store)
+    )
+    return start(
+        open_workspace(settings),
+        open_source(data, sql=sql),
+        ask.spec(),
+        pace=Pace(concurrency=concurrency, rpm=rpm, tpm=tpm),
+        skip_bad_rows=bad_rows == "skip",
+        again=again,
+    )
+
+
+def start(
+    workspace: Workspace,
+    source: Source,
+    spec: Spec,
+    *,
+    pace: Pace,
+    skip_bad_rows: bool = False,
+    again: bool = False,
+) -> Run:
+    """Plan a run in `workspace` and set a thread to work on it."""
+    planned = workspace.plan(source, spec, pace=pace, skip_bad_rows=skip_bad_rows, again=again)
+    run = workspace.reopen(planned.run)
+    return Run(workspace, run, _Work(workspace, run, pace))
+
+
+def run(data: object = None, **asked: Any) -> Run:
+    """`submit`, then wait until it is over. Takes what `submit` takes."""
+    return submit(data, **asked).wait()
+
+
+async def arun(data: object = None, **asked: Any) -> Run:
+    """`run` for callers with an event loop. Cancelling it stops the run, losing nothing."""
+    started = await asyncio.to_thread(submit, data, **asked)
+    try:
+        await asyncio.to_thread(started.wait)
+    except asyncio.CancelledError:
+        await asyncio.to_thread(started.stop)
+        raise
+    return started

@@ -1,0 +1,258 @@
+"""Settings and a store, and everything one can do with a run: what every face calls."""
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..core.model import Request, Result, Run, Spec
+from ..core.retry import standing
+from ..core.states import Outcome
+from ..datasets.sink import open_sink
+from ..datasets.source import Source
+from ..effects import Probe, unwatched
+from ..errors import UsageError
+from ..executors.auth import key_for
+from ..executors.embedded import Embedded, weights
+from ..executors.executor import CallExecutor
+from ..executors.online import Online
+from ..providers import registry
+from ..providers.provider import Provider
+from ..settings import Settings
+from ..store.requests import RequestFile
+from ..store.sqlite import SqliteStore
+from ..store.store import Store
+from .clock import SystemClock
+from .delivery import joined_rows, layout_of, results
+from .engine import Clock, Engine
+from .events import Progress, progress, repeated
+from .intake import Intake, changed, plan
+from .owners import this_process
+from .waves import after_fix, asked_for, plan_wave
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast, where the caller says so; None: as the provider's facts and settings have it."""
+
+    concurrency: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+
+
+class Planned(NamedTuple):
+    """A run that stands ready."""
+
+    run: Run
+    is_new: bool
+    changed: list[str]
+    """What differs from the last run of the same source, where there is one and this one is new."""
+    before: Run | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of a run, for its end."""
+
+    progress: Progress
+    repeated: int
+    """At most so many calls were made twice after a crash."""
+    errors: list[tuple[str, int]] = field(default_factory=list)
+    """The most frequent messages of rows that did not succeed, with their counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """Where runs are planned, fulfilled and delivered."""
+
+    settings: Settings
+    store: Store
+    clock: Clock = field(default_factory=SystemClock)
+    owner: str = field(default_factory=this_process)
+    probe: Probe = unwatched
+    new_id: Callable[[], str] = lambda: secrets.token_hex(4)
+    jitter: Callable[[], float] = random.random
+
+    def provider_of(self, spec: Spec, pace: Pace = Pace()) -> Provider:
+        """The provider of a run, at the pace the caller wants. Raises BadSettings."""
+        configured = self.settings.providers
+        found = registry.find(spec.provider, configured=configured, base_url=spec.base_url)
+        wanted = {"concurrency": pace.concurrency, "rpm": pace.rpm, "tpm": pace.tpm}
+        return replace(found, **{k: v for k, v in wanted.items() if v is not None})  # type: ignore[arg-type]
+
+    def check(self, provider: Provider, spec: Spec) -> None:
+        """Raise BadSettings now for what would fail at the first call: api, key, weights."""
+        if spec.api not in provider.apis:
+            raise UsageError(
+                f"provider {provider.name!r} does not take {spec.api}; "
+                f"it takes {', '.join(sorted(provider.apis))}"
+            )
+        key_for(provider, self.settings.environment)
+        if provider.base_url is None and spec.model is not None:
+            weights(spec.model)
+
+    def plan(
+        self,
+        source: Source,
+        spec: Spec,
+        *,
+        pace: Pace = Pace(),
+        skip_bad_rows: bool = False,
+        again: bool = False,
+    ) -> Planned:
+        """The run that asks `spec` of `source`: a known one, or a new one with all its requests."""
+        provider = self.provider_of(spec, pace)
+        spec = _with_defaults(spec, provider)
+        self.check(provider, spec)
+        before = self.store.latest_of(source.name)
+        intake = Intake(
+            store=self.store,
+            provider=provider,
+            owner=self.owner,
+            probe=self.probe,
+            skip_bad_rows=skip_bad_rows,
+            again=again,
+        )
+        run, is_new = plan(intake, source, spec, run_id=self.new_id(), now=self.clock.now())
+        differs = changed(before, run.parts) if is_new and before is not None else []
+        return Planned(run, is_new, differs, before)
+
+    def reopen(self, run: Run) -> Run:
+        """Let a run that the breaker stopped go on; what tripped it is tried again."""
+        if run.state != "stopped":
+            return run
+        self.store.set_state(run, "open")
+        run = self.store.run(run.id)
+        self._plan_wave(run, after_fix)
+        return self.store.run(run.id)
+
+    def retry(self, run: Run, outcomes: frozenset[Outcome]) -> int:
+        """Plan another wave of the rows with these outcomes; how many there are."""
+        if run.state == "cancelling":
+            raise UsageError(f"run {run.id} is being cancelled; wait until it has ended")
+        if run.state == "open":
+            raise UsageError(f"run {run.id} is not over yet; type its command again to go on")
+        self.store.set_state(run, "open")
+        return self._plan_wave(self.store.run(run.id), asked_for(outcomes, run))
+
+    def _plan_wave(self, run: Run, choose: Any) -> int:
+        limits = self.provider_of(run.spec).limits
+        now = self.clock.now()
+        return plan_wave(run, self.store, choose, limits=limits, now=now, probe=self.probe)
+
+    def ask_to_cancel(self, run: Run) -> Run:
+        """Mark `run` so that nothing more of it is sent; whoever works on it winds it up."""
+        if run.state in ("open", "stopped"):
+            self.store.set_state(run, "cancelling")
+        return self.store.run(run.id)
+
+    async def fulfil(
+        self,
+        run: Run,
+        *,
+        stop: asyncio.Event,
+        pace: Pace = Pace(),
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> Run:
+        """Work on `run` until it is over or `stop` is set; the run as it is then."""
+        provider = self.provider_of(run.spec, pace)
+        engine = Engine(
+            store=self.store,
+            open_executor=lambda: self.executor_for(provider, run.spec),
+            limits=provider.limits,
+            owner=self.owner,
+            clock=self.clock,
+            lease=self.settings.lease,
+            probe=self.probe,
+            on_progress=on_progress,
+        )
+        return await engine.fulfil(run, stop=stop)
+
+    def executor_for(self, provider: Provider, spec: Spec) -> CallExecutor:
+        """The way to get requests of `spec` answered. Loads a model or opens connections."""
+        if provider.base_url is None:
+            model = spec.model or ""
+            calls = provider.concurrency
+            return Embedded(model, api=spec.api, calls=calls, probe=self.probe)
+        return Online(
+            provider,
+            api=spec.api,
+            key=key_for(provider, self.settings.environment),
+            deadline=self.settings.deadline,
+            clock=self.clock,
+            jitter=self.jitter,
+            probe=self.probe,
+        )
+
+    # --- looking ---
+
+    def progress(self, run: Run) -> Progress:
+        return progress(run, self.store.batches(run.id))
+
+    def report(self, run: Run) -> Report:
+        """What became of `run`. Reads its results only if some did not succeed."""
+        look = self.progress(run)
+        failed = set(look.counts) - {"succeeded", "cancelled"}
+        return Report(
+            progress=look,
+            repeated=repeated(self.store.events(run.id)),
+            errors=self._errors(run) if failed else [],
+        )
+
+    def _errors(self, run: Run, *, most: int = 3) -> list[tuple[str, int]]:
+        messages = Counter(
+            f"{result.outcome}: {result.failure.message}"
+            for result in results(self.store, run)
+            if result is not None and result.failure is not None
+        )
+        return messages.most_common(most)
+
+    def request(self, run: Run, n: int) -> Request:
+        """Request number `n` of `run`, byte for byte as its first wave sends it."""
+        with RequestFile(self.store.folder(run.id)) as requests:
+            if not 0 <= n < requests.count:
+                raise UsageError(
+                    f"run {run.id} has requests 0 to {requests.count - 1}, no number {n}"
+                )
+            return next(iter(requests.read([n])))
+
+    def results(self, run: Run) -> Iterator[Result | None]:
+        """What became of each request, by number."""
+        return results(self.store, run)
+
+    def joined(self, run: Run) -> Iterator[list[list[Any]]]:
+        """The joined rows, in input order, in chunks; `columns` names their cells."""
+        return joined_rows(self.store, run)
+
+    def columns(self, run: Run) -> tuple[str, ...]:
+        return layout_of(run).columns
+
+    def deliver(self, run: Run, out: str | Path, *, force: bool, raw: bool) -> None:
+        """Write the joined table to `out`, all or nothing."""
+        columns = self.columns(run)
+        with open_sink(out, columns=columns, force=force, raw=raw, probe=self.probe) as sink:
+            for rows in self.joined(run):
+                sink.write(rows)
+
+
+def open_workspace(settings: Settings) -> Workspace:
+    """The workspace on this machine that `settings` name; its store is made if need be."""
+    return Workspace(settings=settings, store=SqliteStore(settings.home))
+
+
+def outcomes_of(run: Run, store: Store) -> dict[Outcome, int]:
+    """The present outcomes of a run's rows."""
+    return standing(store.batches(run.id))
+
+
+def _with_defaults(spec: Spec, provider: Provider) -> Spec:
+    """`spec` with the provider's own parameters under the caller's."""
+    from msgspec.structs import replace as change
+
+    if not provider.parameters or spec.api == "openai.embeddings":
+        return spec
+    return change(spec, parameters={**provider.parameters, **spec.parameters})
