@@ -15,7 +15,7 @@ GERMAN = "Größe passt nicht, Lieferung kam zu spät und war beschädigt"
 POLISH = "Przesyłka dotarła za późno, a opakowanie było uszkodzone, źle się czuję"
 RUSSIAN = "Доставка пришла слишком поздно, упаковка была повреждена"
 JAPANESE = "配達が遅れて、箱が壊れていました。とても残念です"
-FRENCH = "La livraison est arrivée très tard, c’était déjà cassé à l’ouverture"
+FRENCH = "La livraison est arrivée très tard, c’était déjà cassé à l’ouverture"  # noqa: RUF001
 
 
 def csv_file(tmp_path: Path, content: bytes | str, name: str = "in.csv") -> Path:
@@ -62,9 +62,7 @@ DIALECTS = {
 
 
 @pytest.mark.parametrize(("content", "first"), DIALECTS.values(), ids=DIALECTS.keys())
-def test_the_dialect_of_a_csv_is_found(
-    tmp_path: Path, content: str, first: dict[str, str]
-) -> None:
+def test_the_dialect_of_a_csv_is_found(tmp_path: Path, content: str, first: dict[str, str]) -> None:
     file = csv_file(tmp_path, content)
 
     rows = read_rows(file)
@@ -98,7 +96,7 @@ def test_the_encoding_of_a_csv_is_found(tmp_path: Path, encoding: str, text: str
     assert len(rows) == 20
 
 
-@pytest.mark.parametrize("text", ["café", "déjà vu", "Jürgen aus Köln", "“hello” – €5", "naïve"])
+@pytest.mark.parametrize("text", ["café", "déjà vu", "Jürgen aus Köln", "“hello” – €5", "naïve"])  # noqa: RUF001
 def test_few_western_letters_are_enough(tmp_path: Path, text: str) -> None:
     file = csv_file(tmp_path, f"id,text\n1,{text}\n".encode("cp1252"))
 
@@ -126,7 +124,7 @@ def test_a_wrong_byte_in_utf_8_spoils_its_row_only(tmp_path: Path) -> None:
 
 
 def test_bytes_of_no_encoding_are_refused_in_one_line(tmp_path: Path) -> None:
-    file = csv_file(tmp_path, "id,text\n".encode() + bytes(range(128, 256)) * 30)
+    file = csv_file(tmp_path, b"id,text\n" + bytes(range(128, 256)) * 30)
 
     with pytest.raises(BadInput, match="UTF-8") as raised:
         read_rows(file)
@@ -168,11 +166,11 @@ def test_a_quote_that_the_next_quote_closes_does_not_merge_rows(tmp_path: Path) 
 
 
 def test_loose_quotes_are_read_where_they_are_the_custom(tmp_path: Path) -> None:
-    file = csv_file(tmp_path, 'a,b\n' + '1,"five" inches, or so"\n2,"c, d"\n' * 9)
+    file = csv_file(tmp_path, "a,b\n" + '1,"five" inches\n2,"c, d"\n' * 9)
 
-    reading = read_data(file)
+    rows = read_rows(file)
 
-    assert [row["a"] for row in reading.rows] == ["1", "2"] * 9 or reading.bad_lines
+    assert rows[:2] == [{"a": "1", "b": "five inches"}, {"a": "2", "b": "c, d"}]
 
 
 def test_line_numbers_hold_in_every_chunk(tmp_path: Path) -> None:

@@ -14,7 +14,13 @@ from anybatch.errors import BadInput
 
 from .reading import read_data, read_rows
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
@@ -27,7 +33,7 @@ def file_of(tmp_path: Path, content: bytes | str, name: str = "in.jsonl") -> Pat
 def test_json_lines_end_at_a_newline_only(tmp_path: Path) -> None:
     texts = ["a\u2028b", "c\u2029d", "e\x85f", "g\vh\fi\x1cj"]
     lines = "".join(json.dumps({"t": text}, ensure_ascii=False) + "\n" for text in texts)
-    file = file_of(tmp_path, lines.replace("\\u000b", "\v").replace("\v", "\\u000b"))
+    file = file_of(tmp_path, lines)
 
     rows = read_rows(file)
 
@@ -77,18 +83,20 @@ def test_a_bad_line_spoils_itself_only(tmp_path: Path, line: bytes, why: str) ->
     assert why in reading.bad[0][1]
 
 
-@pytest.mark.parametrize(("element", "why"), BAD_LINES.values(), ids=BAD_LINES.keys())
+BAD_ELEMENTS = {name: bad for name, bad in BAD_LINES.items() if name != "cut off"}
+
+
+@pytest.mark.parametrize(("element", "why"), BAD_ELEMENTS.values(), ids=BAD_ELEMENTS.keys())
 def test_a_bad_element_of_an_array_spoils_itself_only(
     tmp_path: Path, element: bytes, why: str
 ) -> None:
-    if element.endswith(b"[1, 2"):
-        element += b"]"
     file = file_of(tmp_path, b'[{"a":1},' + element + b',{"a":3}]', "in.json")
 
     reading = read_data(file)
 
-    assert reading.rows == [{"a": 1}, {"a": 3}] or element.startswith(b'{"a": [1')
-    assert 2 in reading.bad_lines
+    assert reading.rows == [{"a": 1}, {"a": 3}]
+    assert reading.bad_lines == [2]
+    assert why in reading.bad[0][1]
 
 
 def test_a_line_of_ten_megabytes_is_read(tmp_path: Path) -> None:

@@ -1,1 +1,5 @@
-"""The command line."""
+"""The command line: each command is a few lines over the workspace."""
+
+from .main import main
+
+__all__ = ["main"]

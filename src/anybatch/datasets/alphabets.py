@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-_PUNCTUATION = frozenset("«»„“”‚‘’‹›–—…•·°§€£©®™×½¼¾²\xa0")
+_PUNCTUATION = frozenset("«»„“”‚‘’‹›–—…•·°§€£©®™×½¼¾²\xa0")  # noqa: RUF001
 
 _ALPHABETS = tuple(
     frozenset(letters + letters.upper()) | _PUNCTUATION

@@ -44,7 +44,13 @@ def find_dialect(text: str, *, whole: bool, delimiters: Sequence[str] = DELIMITE
     if said := re.match(r"sep=(.)\r?\n", text):
         return Dialect(delimiter=said[1], skip=1)
     lines = list(StringIO(text, newline=""))[: None if whole else -1]
-    candidates = [candidate for d in delimiters for candidate in _quotings(d)]
+    escaped = '\\"' in text
+    candidates = [
+        candidate
+        for delimiter in delimiters
+        for candidate in _quotings(delimiter)
+        if escaped or candidate.escape is None
+    ]
     best = max(candidates, key=lambda candidate: _score(candidate, lines))
     if _width(best, lines) > 1:
         return best

@@ -113,6 +113,7 @@ def _value(value: object) -> object:
 def excel_writer(path: Path, columns: Sequence[str], *, raw: bool) -> Iterator[Write]:
     """One sheet. Text is written as text, so that no cell is a formula or a link."""
     import xlsxwriter
+    from xlsxwriter.exceptions import FileCreateError
 
     workbook = xlsxwriter.Workbook(str(path), {"constant_memory": True})
     worksheet = workbook.add_worksheet()
@@ -130,7 +131,10 @@ def excel_writer(path: Path, columns: Sequence[str], *, raw: bool) -> Iterator[W
         write([columns])
         yield write
     finally:
-        workbook.close()
+        try:
+            workbook.close()
+        except FileCreateError as error:
+            raise OSError(str(error)) from error
 
 
 def _refuse_more(rows: int) -> None:

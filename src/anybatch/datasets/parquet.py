@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from .sql import identifier, in_memory, quoted
 from .writers import Values, Write, json_lines
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 Kind = Literal["bool", "int", "float", "floats", "text"]
 
@@ -90,8 +93,18 @@ def _copy(
     types = ", ".join(f"c{place}: '{_SQL[kind or 'text']}'" for place, kind in enumerate(kinds))
     chosen = ", ".join(f"c{place} as {identifier(name)}" for place, name in enumerate(columns))
     with in_memory() as connection:
-        connection.execute(
+        _run(
+            connection,
             f"copy (select {chosen} from read_json({quoted(escape(str(staged)))}, "
             f"format = 'newline_delimited', columns = {{{types}}}, "
-            f"maximum_object_size = {longest})) to {quoted(str(path))} (format parquet)"
+            f"maximum_object_size = {longest})) to {quoted(str(path))} (format parquet)",
         )
+
+
+def _run(connection: "DuckDBPyConnection", sql: str) -> None:
+    import duckdb
+
+    try:
+        connection.execute(sql)
+    except duckdb.Error as error:
+        raise OSError(" ".join(str(error).split())) from error

@@ -53,7 +53,7 @@ def open_source(data: object, *, sql: str | None = None, format: str | None = No
     if sql is not None:
         return query_source(sql, data=data)
     match data:
-        case "-":
+        case str() if data == "-":
             return _stdin_source(format)
         case str() if "://" in data:
             return address_source(data)

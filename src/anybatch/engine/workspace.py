@@ -31,7 +31,7 @@ from .delivery import joined_rows, layout_of, results
 from .engine import Clock, Engine
 from .events import Progress, progress, repeated
 from .intake import Intake, changed, plan
-from .owners import this_process
+from .owners import dead_among, this_process
 from .waves import after_fix, asked_for, plan_wave
 
 
@@ -189,6 +189,10 @@ class Workspace:
         )
 
     # --- looking ---
+
+    def alive(self, owners: set[str]) -> bool:
+        """Whether any of `owners` may still be at work."""
+        return bool(owners - dead_among(owners) - {self.owner})
 
     def progress(self, run: Run) -> Progress:
         return progress(run, self.store.batches(run.id))

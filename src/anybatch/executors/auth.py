@@ -18,11 +18,16 @@ def key_for(provider: Provider, environment: Mapping[str, str]) -> str | None:
     key = environment.get(provider.key_env, "").strip()
     if key:
         return key
-    if provider.base_url is not None and provider.base_url.startswith(_LOOPBACK):
+    if is_on_this_machine(provider):
         return None
     raise BadSettings(
         f"provider {provider.name!r} needs a key: set the environment variable {provider.key_env}"
     )
+
+
+def is_on_this_machine(provider: Provider) -> bool:
+    """Whether `provider` answers here: in this process, or at a loopback address."""
+    return provider.base_url is None or provider.base_url.startswith(_LOOPBACK)
 
 
 def headers_for(key: str | None) -> dict[str, str]:

@@ -1,0 +1,101 @@
+"""The commands that look: runs, status, watch, results, show-request."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..core.model import Batch
+from ..core.states import exit_code
+from .progress import display, outcomes
+from .report import print_json, print_report, progress_json
+from .work import open_here
+
+_WATCH_EVERY_S = 0.5
+
+
+def runs_command(store: Path | None, *, as_json: bool) -> None:
+    """A table of runs, or a JSON array."""
+    workspace = open_here(store)
+    looks = [workspace.progress(run) for run in workspace.store.runs()]
+    if as_json:
+        print_json([progress_json(look) for look in looks])
+        return
+    table = _table("run", "status", "started", "source", "model", "rows", "outcomes")
+    for look in looks:
+        said = progress_json(look)
+        started = look.run.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        cells = (look.run.id, look.status, started, look.run.source, said["model"])
+        table.add_row(*map(Text, (*cells, f"{look.run.total:,}", outcomes(look))))
+    Console().print(table)
+
+
+def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
+    """One run and its batches."""
+    workspace = open_here(store)
+    run = workspace.store.find_run(word)
+    look = workspace.progress(run)
+    batches = workspace.store.batches(run.id)
+    if as_json:
+        print_json({**progress_json(look), "batches": [_batch_json(batch) for batch in batches]})
+        return
+    print_report(workspace.report(run), out=None, interrupted=False)
+    table = _table("batch", "wave", "status", "answered", "owner", "retried")
+    for batch in batches:
+        answered = f"{batch.answered:,}/{batch.size:,}"
+        owner = batch.owner.partition("/")[2] if batch.owner else ""
+        retried = f"{sum(batch.retried.values()):,}" if batch.retried else ""
+        cells = (batch.id, str(batch.wave), batch.status, answered, owner, retried)
+        table.add_row(*map(Text, cells))
+    Console().print(table)
+
+
+def _batch_json(batch: Batch) -> Any:
+    return msgspec.to_builtins(batch)
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def watch_command(word: str, store: Path | None) -> int:
+    """Show progress until the run is over; its exit code."""
+    workspace = open_here(store)
+    run = workspace.store.find_run(word)
+    with display(sys.stderr) as show:
+        while True:
+            run = workspace.store.run(run.id)
+            look = workspace.progress(run)
+            show.update(look)
+            if look.status != "running":
+                break
+            time.sleep(_WATCH_EVERY_S)
+    print_report(workspace.report(run), out=None, interrupted=False)
+    return exit_code(look.status, look.counts)
+
+
+def results_command(word: str, store: Path | None, out: str, *, force: bool, raw: bool) -> int:
+    """Write the joined table; the run's exit code."""
+    workspace = open_here(store)
+    run = workspace.store.find_run(word)
+    workspace.deliver(run, out, force=force, raw=raw)
+    look = workspace.progress(run)
+    return exit_code(look.status, look.counts)
+
+
+def show_request_command(word: str, n: int, store: Path | None) -> None:
+    """The bytes of one request on stdout, and a newline only for a terminal."""
+    workspace = open_here(store)
+    request = workspace.request(workspace.store.find_run(word), n)
+    sys.stdout.buffer.write(request.body)
+    if sys.stdout.isatty():
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()

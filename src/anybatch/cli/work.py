@@ -1,0 +1,86 @@
+"""Working on a run from a terminal: signals, progress, delivery, the report."""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.model import Run
+from ..core.states import exit_code
+from ..datasets.sink import check_sink
+from ..engine.workspace import Pace, Workspace, open_workspace
+from ..settings import load
+from .progress import Display, display
+from .report import print_json, print_report, report_json
+
+__all__ = ["Delivery", "Pace", "open_here", "work_on"]
+
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Where the joined table goes, and how we talk about it."""
+
+    out: str | None
+    force: bool
+    raw: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Raise OutputExists or BadInput before any work is done for nothing."""
+        if self.out is not None:
+            check_sink(self.out, force=self.force)
+
+
+def open_here(store: Path | None) -> Workspace:
+    """The workspace that this folder, this environment and `--store` name."""
+    return open_workspace(load(folder=Path.cwd(), environment=os.environ, store=store))
+
+
+def work_on(workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery) -> int:
+    """Work on `run` until it is over or interrupted, deliver it, report it; the exit code."""
+    interrupted = False
+    if run.state in ("open", "cancelling"):
+        with display(sys.stderr) as show:
+            run, interrupted = asyncio.run(_fulfil(workspace, run, pace=pace, show=show))
+    out = delivery.out if run.state != "open" else None
+    if out is not None:
+        workspace.deliver(run, out, force=delivery.force, raw=delivery.raw)
+    report = workspace.report(run)
+    if delivery.as_json:
+        print_json(report_json(report, out=out))
+    else:
+        print_report(report, out=out, interrupted=interrupted)
+    code = exit_code(report.progress.status, report.progress.counts)
+    if interrupted:
+        _leave(_INTERRUPTED)
+    return code
+
+
+async def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) -> tuple[Run, bool]:
+    stop = asyncio.Event()
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        if interrupted:
+            _leave(_INTERRUPTED)
+        interrupted = True
+        show.say("stopping: what is in flight may finish, 4 s at most; once more leaves at once")
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    run = await workspace.fulfil(run, stop=stop, pace=pace, on_progress=show.update)
+    return run, interrupted and run.state == "open"
+
+
+def _leave(code: int) -> None:
+    """Exit without waiting for calls that were abandoned: they may be deep in a library."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
