@@ -46,6 +46,10 @@ DIALECTS = {
     ),
     "old Macintosh line ends": ("id,text\r1,a\r2,b\r", {"id": "1", "text": "a"}),
     "excel's own hint": ("sep=|\r\nid|text\r\n1|a\r\n", {"id": "1", "text": "a"}),
+    "spaces behind delimiters": (
+        'id, text\n1, "a, b"\n2, c\n',
+        {"id": "1", "text": "a, b"},
+    ),
     "one column": ("text\nhello\nworld\n", {"text": "hello"}),
     "one column of prose": (
         "text\nwell, hello\nno; never\na, b, and c\n",

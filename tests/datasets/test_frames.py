@@ -41,9 +41,9 @@ def test_values_become_what_json_can_carry() -> None:
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ("text", "not an object"),
-        (None, "not an object"),
-        ([1], "not an object"),
+        ("text", "not the object"),
+        (None, "not the object"),
+        ([1], "not the object"),
         ({"a": object()}, "'object'"),
         ({"a": "\ud800"}, "surrogate"),
         ({None: 1}, "not a row"),

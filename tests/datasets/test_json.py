@@ -60,15 +60,15 @@ BAD_LINES = {
     "not JSON": (b"hello", "not valid JSON"),
     "cut off": (b'{"a": [1, 2', "not valid JSON"),
     "two on a line": (b'{"a":1} {"a":2}', "not valid JSON"),
-    "a list": (b"[1, 2]", "not an object"),
-    "a number": (b"42", "not an object"),
-    "null": (b"null", "not an object"),
+    "a list": (b"[1, 2]", "not the object"),
+    "a number": (b"42", "not the object"),
+    "null": (b"null", "not the object"),
     "invalid UTF-8": (b'{"a":"\xff"}', "not valid UTF-8"),
     "half a surrogate pair": (b'{"a":"\\ud800"}', "not valid JSON"),
     "the other half": (b'{"a":"\\udc00 x"}', "not valid JSON"),
     "100,000 deep": (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deep"),
     "NaN": (b'{"a":NaN}', "not valid JSON"),
-    "a number out of range": (b'{"a":1e999}', "not an object"),
+    "a number out of range": (b'{"a":1e999}', "not the object"),
 }
 
 

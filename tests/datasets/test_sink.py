@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,9 +191,10 @@ def test_a_parquet_row_of_twenty_megabytes_is_written(tmp_path: Path) -> None:
     assert [len(row["a"]) for row in read_rows(tmp_path / "out.parquet")] == [20_000_000, 1]
 
 
-def write_all(file: Path, rows: Sequence[Sequence[object]]) -> None:
+def write_all(file: Path, rows: Iterable[Sequence[object]]) -> None:
     with open_sink(file, columns=["a"]) as sink:
-        sink.write(rows)
+        for row in rows:
+            sink.write([row])
 
 
 ALL = ["out.csv", "out.tsv", "out.jsonl", "out.json", "out.parquet", "out.xlsx"]
@@ -239,13 +240,12 @@ def test_dying_before_the_rename_leaves_the_old_file(
 
 @pytest.mark.parametrize("name", ALL)
 def test_an_error_of_the_caller_leaves_nothing(tmp_path: Path, name: str) -> None:
-    def rows() -> Iterator[list[str]]:
+    def rows() -> Iterator[list[object]]:
         yield ["new"]
         raise OSError("mine")
 
-    with pytest.raises(OSError, match="mine"), open_sink(tmp_path / name, columns=["a"]) as sink:
-        for row in rows():
-            sink.write([row])
+    with pytest.raises(OSError, match="mine"):
+        write_all(tmp_path / name, rows())
 
     assert list(tmp_path.iterdir()) == []
 

@@ -10,6 +10,8 @@ MAX_TRIES = 5
 
 _FIRST_PAUSE = timedelta(seconds=0.5)
 _MAX_PAUSE = timedelta(seconds=30)
+_MAX_DOUBLINGS = 6
+"""Enough to reach `_MAX_PAUSE`; a timedelta cannot hold many more."""
 _MAX_ASKED = timedelta(minutes=5)
 """A `Retry-After` beyond this is not obeyed in full: services have sent 10^9 seconds."""
 
@@ -19,8 +21,9 @@ def backoff(tries: int, *, asked: timedelta | None, jitter: float) -> timedelta:
 
     `jitter` is in [0, 1): clients that failed together must not come back together.
     """
-    own = min(_MAX_PAUSE, _FIRST_PAUSE * 2.0 ** (tries - 1)) * (0.5 + jitter / 2)
-    return own if asked is None else min(_MAX_ASKED, asked) + own * 0.1
+    doublings = min(tries - 1, _MAX_DOUBLINGS)
+    own = min(_MAX_PAUSE, _FIRST_PAUSE * 2**doublings) * (0.5 + jitter / 2)
+    return own if asked is None else max(timedelta(), min(_MAX_ASKED, asked)) + own * 0.1
 
 
 def pause_before(attempt: int) -> timedelta:

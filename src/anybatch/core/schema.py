@@ -1,6 +1,5 @@
 """An output schema: where it comes from, and whether an answer fits it."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +20,6 @@ _TYPES: dict[str, Json] = {
     "boolean": {"type": "boolean"},
     "bool": {"type": "boolean"},
 }
-_FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 _MAX_REASON = 300
 
 
@@ -37,14 +35,24 @@ def closed_object(properties: dict[str, Json]) -> Json:
 
 def from_labels(labels: Sequence[str]) -> Json:
     """One of `labels`, under the name `label`."""
-    if len(set(labels)) != len(labels) or not all(labels):
-        raise BadSchema(f"labels must be different and not empty: {', '.join(map(repr, labels))}")
-    return closed_object({"label": {"type": "string", "enum": list(labels)}})
+    return closed_object({"label": _one_of(labels, what="labels")})
+
+
+def _one_of(values: Sequence[str], *, what: str) -> Json:
+    if not values or len(set(values)) != len(values) or not all(values):
+        named = ", ".join(map(repr, values)) or "none is given"
+        raise BadSchema(f"{what} must be different and not empty: {named}")
+    return {"type": "string", "enum": list(values)}
 
 
 def from_fields(fields: Sequence[str]) -> Json:
     """One property per `name:type`; a type may be a list of values, as in `mood:good|bad`."""
-    return closed_object(dict(map(_field, fields)))
+    properties: dict[str, Json] = {}
+    for name, schema in map(_field, fields):
+        if name in properties:
+            raise BadSchema(f"field {name!r} is given twice")
+        properties[name] = schema
+    return closed_object(properties)
 
 
 def _field(text: str) -> tuple[str, Json]:
@@ -52,7 +60,7 @@ def _field(text: str) -> tuple[str, Json]:
     if not name:
         raise BadSchema(f"field {text!r} has no name; write name:type")
     if "|" in kind:
-        return name, {"type": "string", "enum": kind.split("|")}
+        return name, _one_of(kind.split("|"), what=f"the values of field {name!r}")
     many = kind.endswith("[]")
     schema = _TYPES.get(kind.removesuffix("[]") if colon else "string")
     if schema is None:
@@ -68,15 +76,22 @@ def checked(schema: object, *, where: str) -> Json:
     if not isinstance(schema, dict):
         raise BadSchema(f"{where} is not a JSON Schema object")
     try:
-        jsonschema_rs.validator_for(schema)
+        _validator(schema)
     except (jsonschema_rs.ValidationError, ValueError) as e:
         raise BadSchema(f"{where} is not a valid JSON Schema: {_first_line(str(e))}") from e
     return schema
 
 
+def _validator(schema: Json) -> Any:
+    # Offline: a `$ref` to an address or a file would be fetched, and this is a user's text.
+    return jsonschema_rs.validator_for(schema, offline=True)
+
+
 def is_strict(schema: Json) -> bool:
     """Whether every object in it is closed and requires all it names, as strict modes demand."""
-    if schema.get("type") == "object" or "properties" in schema:
+    kind = schema.get("type")
+    is_object = "object" in kind if isinstance(kind, list) else kind == "object"
+    if is_object or "properties" in schema:
         properties = schema.get("properties", {})
         if schema.get("additionalProperties") is not False:
             return False
@@ -86,11 +101,13 @@ def is_strict(schema: Json) -> bool:
 
 
 def _inner(schema: Json) -> list[Json]:
-    found: list[Any] = [schema.get("items")]
+    found: list[Any] = []
     for key in ("properties", "$defs", "definitions"):
-        found += list(schema.get(key, {}).values())
-    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
-        found += schema.get(key, [])
+        by_name = schema.get(key)
+        found += by_name.values() if isinstance(by_name, dict) else ()
+    for key in ("items", "anyOf", "oneOf", "allOf", "prefixItems"):
+        value = schema.get(key)
+        found += value if isinstance(value, list) else (value,)
     return [inner for inner in found if isinstance(inner, dict)]
 
 
@@ -112,24 +129,34 @@ class Checker:
     """Holds answers against one schema; compiled once, because there are a million of them."""
 
     def __init__(self, schema: Json) -> None:
-        self._validator = jsonschema_rs.validator_for(schema)
+        self._validator = _validator(schema)
 
     def check(self, text: str) -> Checked:
         """The value of `text`, a code fence around it forgiven, or what is wrong with it."""
         try:
             value = parse(text)
-        except msgspec.DecodeError as e:
+            for error in self._validator.iter_errors(value):
+                path = "".join(f"[{part!r}]" for part in error.instance_path)
+                return Checked(None, f"answer{path}: {_first_line(error.message)}")
+        except (msgspec.DecodeError, UnicodeEncodeError) as e:
             return Checked(None, f"the answer is not JSON: {e}")
-        for error in self._validator.iter_errors(value):
-            path = "".join(f"[{part!r}]" for part in error.instance_path)
-            return Checked(None, f"answer{path}: {_first_line(error.message)}")
+        except (RecursionError, ValueError) as e:
+            return Checked(None, f"the answer cannot be checked: {_first_line(str(e))}")
         return Checked(value, None)
 
 
 def parse(text: str) -> Any:
-    """The JSON value of an answer. Raises msgspec.DecodeError."""
-    fenced = _FENCE.match(text)
-    return msgspec.json.decode(fenced[1] if fenced else text)
+    """The JSON value of an answer. Raises msgspec.DecodeError, or RecursionError."""
+    return msgspec.json.decode(_unfenced(text))
+
+
+def _unfenced(text: str) -> str:
+    # No regular expression: models write white space without end, and one would go to and fro.
+    fenced = text.strip()
+    if not (fenced.startswith("```") and fenced.endswith("```")):
+        return text
+    language, newline, inner = fenced[3:-3].partition("\n")
+    return inner.strip() if newline and language.strip() in ("", "json") else text
 
 
 def _first_line(text: str) -> str:

@@ -49,12 +49,15 @@ Shape = Callable[[str | None, str | None], Json]
 """(system text, user text) -> the body: how a wire arranges the texts."""
 
 
-def _blank_for_none(value: object) -> object:
+def _as_text(value: object) -> object:
+    if callable(value):
+        # `{{ row.items }}` finds the method before the column.
+        raise TypeError(f"{value!r} is not a value; write {{{{ row[\"items\"] }}}} for a column")
     return "" if value is None else value
 
 
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
-    undefined=jinja2.StrictUndefined, autoescape=False, finalize=_blank_for_none
+    undefined=jinja2.StrictUndefined, autoescape=False, finalize=_as_text
 )
 
 
@@ -72,18 +75,21 @@ class Prompt:
     def render(self, row: Row) -> str:
         """The text for `row`. Raises BadRow."""
         try:
-            return self.template.render({ROW: row, **row})
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as e:
+            return self.template.render({**row, ROW: row})
+        except Exception as e:  # a template is a program of the user's: it may raise anything
             raise BadRow(f"the prompt template fails on it: {e}") from e
 
 
 def compile_prompt(source: str, *, columns: Iterable[str] | None = None) -> Prompt:
     """Compile `source`; with `columns` given, raise BadTemplate if it needs another one."""
     try:
+        source.encode()
         tree = _ENVIRONMENT.parse(source)
         template = _ENVIRONMENT.from_string(source)
     except jinja2.TemplateSyntaxError as e:
         raise BadTemplate(f"the prompt template is not valid, line {e.lineno}: {e.message}") from e
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError) as e:
+        raise BadTemplate(f"the prompt template is not valid: {e}") from e
     pieces = _flatten(tree)
     needed = frozenset(find_undeclared_variables(tree)) - {ROW}
     if pieces is not None:
@@ -145,9 +151,10 @@ Frame = tuple[bytes | str, ...]
 def _frame(shape: Shape, *, system: bool) -> Frame:
     """Ask for a body around marks, and cut it at the marks."""
     salt = 0
+    words = ("system", "user") if system else ("user",)
     while True:
-        marks = {word: f"\ue000{word}{salt}\ue001" for word in ("system", "user")}
-        body = msgspec.json.encode(shape(marks["system"] if system else None, marks["user"]))
+        marks = {word: f"\ue000{word}{salt}\ue001" for word in words}
+        body = msgspec.json.encode(shape(marks.get("system"), marks["user"]))
         if all(body.count(mark.encode()) <= 1 for mark in marks.values()):
             return _cut(body, marks)
         salt += 1
@@ -187,6 +194,8 @@ def escaped(value: object) -> bytes:
         return msgspec.json.encode(value if type(value) is str else str(value))[1:-1]
     except UnicodeEncodeError as e:
         raise BadRow("it holds half a surrogate pair, which no UTF-8 text can") from e
+    except (ValueError, RecursionError) as e:
+        raise BadRow(f"it holds a value that has no text: {e}") from e
 
 
 def _rendered_flat(parts: Sequence[bytes | Column]) -> Render:

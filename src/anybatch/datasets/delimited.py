@@ -64,7 +64,7 @@ def _read(lines: Iterator[str], dialect: Dialect, *, name: str) -> Iterator[_Chu
     for _ in range(dialect.skip):
         next(lines)
     reader = csv.reader(chain(lines, (_END,)), **dialect.options())
-    columns = unique_columns(_header(reader, name=name))
+    columns = unique_columns(name.strip() for name in _header(reader, name=name))
     while True:
         line = reader.line_num + dialect.skip + 1
         chunk: list[list[str]] = []

@@ -22,6 +22,8 @@ class Dialect:
     """What makes the next character a letter, in files that do not double their quotes."""
     strict: bool = True
     """False: text may follow a closing quote."""
+    spaced: bool = False
+    """True: a space follows each delimiter and belongs to it."""
     skip: int = 0
     """Lines before the header: Excel's `sep=;`."""
 
@@ -33,6 +35,7 @@ class Dialect:
             "escapechar": self.escape,
             "doublequote": self.escape is None,
             "strict": self.strict,
+            "skipinitialspace": self.spaced,
         }
 
 
@@ -60,6 +63,7 @@ def find_dialect(text: str, *, whole: bool, delimiters: Sequence[str] = DELIMITE
 def _quotings(delimiter: str) -> tuple[Dialect, ...]:
     return (
         Dialect(delimiter=delimiter),
+        Dialect(delimiter=delimiter, spaced=True),
         Dialect(delimiter=delimiter, escape="\\"),
         Dialect(delimiter=delimiter, strict=False),
         Dialect(delimiter=delimiter, quoted=False),

@@ -5,8 +5,6 @@ import io
 import re
 from dataclasses import dataclass
 
-import charset_normalizer
-
 from ..errors import BadInput
 from .alphabets import latin_code_page
 from .streams import HEAD_BYTES, Stream, blocks, marked
@@ -95,6 +93,9 @@ _KANA = re.compile("[\u3041-\u30fe]")
 
 def guess_encoding(sample: bytes, *, name: str) -> str:
     """The likeliest encoding of text that is not UTF-8."""
+    # Few files need it, and it takes longer to import than all the rest of this package.
+    import charset_normalizer
+
     if japanese := next((code for code in _JAPANESE if _has_kana(sample, code)), None):
         return japanese
     latin = _foreign_share(sample) <= 0.7

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, time
 from hashlib import blake2b
 from pathlib import Path
@@ -130,11 +130,20 @@ def excel_writer(path: Path, columns: Sequence[str], *, raw: bool) -> Iterator[W
     try:
         write([columns])
         yield write
-    finally:
-        try:
+    except BaseException:
+        with suppress(OSError, FileCreateError):
             workbook.close()
-        except FileCreateError as error:
-            raise OSError(str(error)) from error
+        raise
+    _close(workbook)
+
+
+def _close(workbook: Any) -> None:
+    from xlsxwriter.exceptions import FileCreateError
+
+    try:
+        workbook.close()
+    except FileCreateError as error:
+        raise OSError(str(error)) from error
 
 
 def _refuse_more(rows: int) -> None:

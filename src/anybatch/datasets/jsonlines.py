@@ -65,7 +65,7 @@ def read_requests(stream: Stream, on_bad_row: OnBadRow) -> Chunks:
 def _request(line: bytes, *, seen: set[str]) -> Row:
     request = _decode_line(line)
     if request.custom_id in seen:
-        raise msgspec.ValidationError(f"custom_id {request.custom_id!r} was used before")
+        raise ValueError(f"custom_id {request.custom_id!r} was used before")
     seen.add(request.custom_id)
     return {
         "custom_id": request.custom_id,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from .sql import identifier, in_memory, quoted
-from .writers import Values, Write, json_lines
+from .writers import Values, Write, created, json_lines
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -40,7 +40,7 @@ def parquet_writer(path: Path, columns: Sequence[str]) -> Iterator[Write]:
     names = [f"c{place}" for place in range(len(columns))]
     longest = MIN_LINE_BYTES
     try:
-        with staged.open("wb") as file:
+        with created(staged) as file:
 
             def write(rows: Values) -> None:
                 nonlocal longest

@@ -107,11 +107,13 @@ def why_unreadable(error: Exception) -> str:
         case RecursionError():
             return "nested too deep"
         case msgspec.ValidationError():
-            return f"not an object of columns ({error})"
+            return f"not the object that it must be ({error})"
         case msgspec.DecodeError():
             return f"not valid JSON ({error})"
-        case _:
+        case TypeError() | OverflowError():
             return f"not a row that JSON can carry ({error})"
+        case _:
+            return str(error)
 
 
 def encode_json(value: object) -> bytes:

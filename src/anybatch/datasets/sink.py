@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 
 from ..effects import Probe, effect, unwatched
 from ..errors import BadInput, MissingExtra, OutputExists, UsageError
-from .writers import Values, Write, csv_writer, json_writer, jsonl_writer
+from .writers import Values, Write, created, csv_writer, json_writer, jsonl_writer
 
 
 class Sink(Protocol):
@@ -136,7 +136,7 @@ def _to_file(part: Path, suffix: str, columns: Sequence[str], *, raw: bool) -> O
 
 @contextmanager
 def _in_file(part: Path, text: Text) -> Iterator[Write]:
-    with part.open("wb") as file, text(file) as write:
+    with created(part) as file, text(file) as write:
         yield write
 
 

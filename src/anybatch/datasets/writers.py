@@ -2,8 +2,9 @@
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -15,6 +16,19 @@ Values = Sequence[Sequence[object]]
 """Rows, each with its values in the order of the columns."""
 
 Write = Callable[[Values], None]
+
+
+@contextmanager
+def created(path: Path) -> Iterator[BinaryIO]:
+    """A new file. When a write has failed, closing does not fail once more in its place."""
+    file = path.open("wb")
+    try:
+        yield file
+    except BaseException:
+        with suppress(OSError):
+            file.close()
+        raise
+    file.close()
 
 
 @contextmanager

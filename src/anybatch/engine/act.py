@@ -48,22 +48,25 @@ class Work:
         happened: Json = fields
         self.store.add_event(self.run.id, Event(at=self.now(), name=name, fields=happened))
 
+    def note_open_calls(self, name: str, batch: Batch) -> None:
+        """Write down which calls of `batch` may be under way and will be made again."""
+        left = batch.size - batch.answered
+        lease: Json = {"batch": batch.id, "token": batch.token, "owner": batch.owner}
+        self.note(name, **lease, window=batch.window, left=left)
+
 
 def claim(work: Work, batch: Batch, *, window: int) -> Batch | None:
-    """Own `batch`, None if somebody else was faster. Notes what a dead owner may have in flight."""
-    claimed = work.store.claim(
+    """Own `batch`, None if somebody else was faster."""
+    if batch.owner is not None:
+        # Noted before the claim: a crash in between must not forget the calls of the dead.
+        work.note_open_calls("batch.recovered", batch)
+    return work.store.claim(
         batch,
         status="running",
         owner=work.owner,
         lease_until=work.now() + work.lease,
         window=window,
     )
-    if claimed is not None and batch.owner is not None:
-        left = batch.size - batch.answered
-        work.note(
-            "batch.recovered", batch=batch.id, owner=batch.owner, window=batch.window, left=left
-        )
-    return claimed
 
 
 async def answer(work: Work, batch: Batch, executor: CallExecutor, *, stop: asyncio.Event) -> None:
@@ -72,7 +75,8 @@ async def answer(work: Work, batch: Batch, executor: CallExecutor, *, stop: asyn
 
     async def ask(recorder: Recorder, requests: Iterator[Request]) -> None:
         answering = executor.answer(requests, read=reader.read, record=recorder.record, stop=stop)
-        await _until(answering, stop=stop, grace=DRAIN)
+        if not await _until(answering, stop=stop, grace=DRAIN):
+            work.note_open_calls("batch.abandoned", recorder.batch)
 
     await _record(work, batch, ask)
 
@@ -138,8 +142,8 @@ def numbers_of(store: Store, batch: Batch) -> "range | memoryview[int]":
 
 async def _until(
     answering: Coroutine[Any, Any, None], *, stop: asyncio.Event, grace: timedelta
-) -> None:
-    """Await `answering`; after `stop`, for `grace` at most."""
+) -> bool:
+    """Await `answering`; after `stop`, for `grace` at most. Whether it came to its end."""
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(answering)
         stopped = tasks.create_task(stop.wait())
@@ -147,4 +151,4 @@ async def _until(
         stopped.cancel()
         if not task.done():
             await asyncio.wait((task,), timeout=grace.total_seconds())
-        task.cancel()
+        return not task.cancel()

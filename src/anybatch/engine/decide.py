@@ -54,6 +54,8 @@ class Snapshot:
     batches: tuple[Batch, ...]
     dead: frozenset[str] = frozenset()
     """Owners that are known to have died, whatever their lease says."""
+    ours: frozenset[str] = frozenset()
+    """The batches this process is working on. A lease that ran out does not make us start twice."""
     free: int = 1
     """How many more batches this process can work on."""
 
@@ -76,7 +78,7 @@ def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
         return [Stop(outcome=cause)]
     unfinished = [batch for batch in seen.batches if not _is_over(batch)]
     if unfinished:
-        ready = [b for b in unfinished if _is_due(b, now) and _is_free(b, now, seen.dead)]
+        ready = [b for b in unfinished if _is_due(b, now) and _is_free(b, now, seen)]
         return [Answer(batch=batch) for batch in ready[: seen.free]]
     if any(left_to_retry(batch, budgeted=seen.run.budgeted) for batch in seen.batches):
         return [Retry()]
@@ -87,7 +89,7 @@ def _wind_up(seen: Snapshot, now: datetime) -> list[Action]:
     unfinished = [batch for batch in seen.batches if not _is_over(batch)]
     if not unfinished:
         return [Finish()]
-    ready = [batch for batch in unfinished if _is_free(batch, now, seen.dead)]
+    ready = [batch for batch in unfinished if _is_free(batch, now, seen)]
     return [Cancel(batch=batch) for batch in ready[: seen.free]]
 
 
@@ -104,8 +106,10 @@ def _is_due(batch: Batch, now: datetime) -> bool:
     return batch.due is None or batch.due <= now
 
 
-def _is_free(batch: Batch, now: datetime, dead: frozenset[str]) -> bool:
+def _is_free(batch: Batch, now: datetime, seen: Snapshot) -> bool:
     """Whether nobody alive owns `batch`."""
-    if batch.owner is None or batch.owner in dead:
+    if batch.id in seen.ours:
+        return False
+    if batch.owner is None or batch.owner in seen.dead:
         return True
     return batch.lease_until is None or batch.lease_until <= now

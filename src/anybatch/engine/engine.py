@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol, TypeVar, assert_never
+from typing import Any, NamedTuple, Protocol, TypeVar, assert_never
 
 from ..core.model import Batch, Run
 from ..core.plan import Limits
 from ..core.retry import standing, tripped
-from ..core.states import OUTCOMES
+from ..core.states import OUTCOMES, RunState
 from ..effects import Probe, unwatched
 from ..errors import LeaseLost
 from ..executors.executor import CallExecutor
@@ -70,6 +70,13 @@ def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
+class _Ours(NamedTuple):
+    """A batch as we claimed it, and the task that works on it."""
+
+    batch: Batch
+    task: asyncio.Task[None]
+
+
 class _Fulfilment:
     """One `fulfil` under way: which batches are ours, and what was seen of all of them."""
 
@@ -84,7 +91,7 @@ class _Fulfilment:
         self._stop = stop
         self._halt = asyncio.Event()
         """Set: send nothing more, whether we leave, the run was cancelled or the breaker tripped."""
-        self._ours: dict[str, asyncio.Task[None]] = {}
+        self._ours: dict[str, _Ours] = {}
         self._seen: dict[str, Batch] = {}
         self._executor: CallExecutor | None = None
         self._work = Work(
@@ -120,16 +127,21 @@ class _Fulfilment:
     async def _loop(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             await self._look()
-            if self._run.state == "cancelling":
-                self._halt.set()
-            # Once halted, decide nothing before our batches are back; then no sending is left in it.
-            if not self._halt.is_set() or (not self._ours and not self._stop.is_set()):
+            self._heed()
+            if not self._halt.is_set():
                 for action in decide(self._snapshot(), self._clock.now()):
                     await self._act(action, tasks)
             over = self._run.state in ("ended", "stopped") or self._stop.is_set()
             if over and not self._ours:
                 return
             await self._wait()
+
+    def _heed(self) -> None:
+        """Halt if the caller or the run's state says so; decide again once our batches are back."""
+        if self._stop.is_set() or (self._ours and self._run.state != "open"):
+            self._halt.set()
+        elif not self._ours:
+            self._halt.clear()
 
     async def _look(self) -> None:
         self._run = await self._on_thread(partial(self._store.run, self._run.id))
@@ -143,6 +155,7 @@ class _Fulfilment:
             run=self._run,
             batches=tuple(self._seen.values()),
             dead=dead_among(owners - {self._engine.owner}),
+            ours=frozenset(self._ours),
             free=_AT_ONCE - len(self._ours),
         )
 
@@ -157,9 +170,9 @@ class _Fulfilment:
                 await self._on_thread(self._plan_wave)
             case Stop(outcome=outcome):
                 meaning = OUTCOMES[outcome].meaning
-                await self._on_thread(partial(self._settle, "stopped", f"{outcome}: {meaning}"))
+                await self._settle("stopped", why=f"{outcome}: {meaning}")
             case Finish():
-                await self._on_thread(partial(self._settle, "ended", None))
+                await self._settle("ended")
             case _:
                 assert_never(action)
 
@@ -177,7 +190,8 @@ class _Fulfilment:
         if claimed is None:
             return
         self._seen[claimed.id] = claimed
-        self._ours[claimed.id] = tasks.create_task(self._own(claimed, executor))
+        task = tasks.create_task(self._own(claimed, executor))
+        self._ours[claimed.id] = _Ours(claimed, task)
 
     async def _own(self, batch: Batch, executor: CallExecutor | None) -> None:
         try:
@@ -186,9 +200,13 @@ class _Fulfilment:
             else:
                 await act.answer(self._work, batch, executor, stop=self._halt)
         except* LeaseLost:
-            self._work.note("batch.lost", batch=batch.id, owner=batch.owner)
+            await self._note_lost(batch)
         finally:
             del self._ours[batch.id]
+
+    async def _note_lost(self, batch: Batch) -> None:
+        note = partial(self._work.note, "batch.lost", batch=batch.id, owner=batch.owner)
+        await self._on_thread(note)
 
     def _plan_wave(self) -> None:
         planned = plan_wave(
@@ -202,10 +220,12 @@ class _Fulfilment:
         if planned:
             self._work.note("wave.planned", wave=self._run.wave + 1, requests=planned)
 
-    def _settle(self, state: Any, why: str | None) -> None:
+    async def _settle(self, state: RunState, *, why: str | None = None) -> None:
         ended_at = self._clock.now() if state == "ended" else None
-        if self._store.set_state(self._run, state, why=why, ended_at=ended_at):
-            self._work.note(f"run.{state}", why=why)
+        settle = partial(self._store.set_state, self._run, state, why=why, ended_at=ended_at)
+        if await self._on_thread(settle):
+            await self._on_thread(partial(self._work.note, f"run.{state}", why=why))
+        await self._look()
 
     def _committed(self, batch: Batch) -> None:
         self._seen[batch.id] = batch
@@ -218,26 +238,28 @@ class _Fulfilment:
         self._engine.on_progress(progress(self._run, self._seen.values(), waiting=waiting))
 
     async def _wait(self) -> None:
-        """Until one of our batches is done, or it is time to look again."""
+        """Until one of our batches is done, we are told to stop, or it is time to look again."""
         timer = asyncio.ensure_future(self._clock.sleep(_LOOK_EVERY.total_seconds()))
-        waits: set[asyncio.Future[Any]] = {timer, *self._ours.values()}
+        signs: set[asyncio.Future[Any]] = {timer}
         if not self._stop.is_set():
-            waits.add(asyncio.ensure_future(self._stop.wait()))
+            signs.add(asyncio.ensure_future(self._stop.wait()))
+        tasks = {ours.task for ours in self._ours.values()}
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(signs | tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for future in waits - set(self._ours.values()):
-                future.cancel()
+            for sign in signs:
+                sign.cancel()
 
     async def _heartbeat(self) -> None:
         """Renew our leases on the clock, however slow the work is."""
         while True:
             await self._clock.sleep(self._engine.lease.total_seconds() / 3)
-            for batch_id, task in list(self._ours.items()):
+            for claimed, task in list(self._ours.values()):
                 until = self._clock.now() + self._engine.lease
-                renew = partial(self._store.renew, self._seen[batch_id], lease_until=until)
-                if not await self._on_thread(renew):
+                renew = partial(self._store.renew, claimed, lease_until=until)
+                if not await self._on_thread(renew) and not task.done():
                     task.cancel()
+                    await self._note_lost(claimed)
 
     async def _on_thread(self, function: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()

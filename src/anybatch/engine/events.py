@@ -45,17 +45,15 @@ def progress(run: Run, batches: Iterable[Batch], *, waiting: str | None = None) 
 
 
 def repeated(events: Iterable[Event]) -> int:
-    """At most how many calls were made twice because an owner died with calls in flight.
+    """At most how many calls were made twice because somebody left with calls in flight.
 
-    Each dead owner had one window open, however many batches it worked on.
+    Each lease of a batch had a window of its own, however many batches its owner worked on.
     """
-    windows: dict[str, int] = {}
-    left: dict[str, int] = {}
+    open_calls: dict[tuple[str, int], int] = {}
     for event in events:
-        if event.name != "batch.recovered":
+        if event.name not in ("batch.recovered", "batch.abandoned"):
             continue
         fields: Mapping[str, int] = event.fields
-        owner = str(event.fields["owner"])
-        windows[owner] = max(windows.get(owner, 0), fields["window"])
-        left[owner] = left.get(owner, 0) + fields["left"]
-    return sum(min(windows[owner], left[owner]) for owner in windows)
+        lease = (str(event.fields["batch"]), fields["token"])
+        open_calls[lease] = max(open_calls.get(lease, 0), min(fields["window"], fields["left"]))
+    return sum(open_calls.values())

@@ -71,7 +71,8 @@ class Recorder:
                 if self._lines:
                     await self._commit_gathered()
         finally:
-            self._segment.close()
+            # On the thread that writes: one may be under way still, if we were cancelled.
+            self._thread.submit(self._segment.close)
 
     async def _commit_gathered(self) -> None:
         content, durable = b"".join(self._lines), self._durable

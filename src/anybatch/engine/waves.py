@@ -14,6 +14,7 @@ from ..core.plan import Limits, cut
 from ..core.retry import next_factor, pause_before
 from ..core.states import OUTCOMES, Outcome
 from ..effects import Probe
+from ..store.files import fsync_folder
 from ..store.journal import committed_lines
 from ..store.requests import RequestFile, write_numbers
 from ..store.store import Store
@@ -142,6 +143,7 @@ def plan_wave(
     if not retried:
         return 0
     batches = list(_wave(run, folder, groups, limits=limits, now=now, probe=probe))
+    fsync_folder(folder, probe=probe)
     planned = store.add_wave(run, batches, retried)
     return sum(batch.size for batch in batches) if planned else 0
 

@@ -1,0 +1,5 @@
+"""`python -m anybatch` is the command line."""
+
+from .cli import main
+
+main()

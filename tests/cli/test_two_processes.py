@@ -1,0 +1,71 @@
+"""Two processes of the command line on one store."""
+
+import csv
+import signal
+import sqlite3
+from pathlib import Path
+
+from anybatch.testing import FakeEndpoint
+
+from .process import LIMIT_S, anybatch, report, start, until, write_rows
+
+ROWS = 60
+
+
+def words(endpoint: FakeEndpoint, home: Path, out: str) -> list[object]:
+    model = ["--model", "fake/fake-1", "--base-url", endpoint.base_url, "--concurrency", 4]
+    return ["run", home / "in.csv", "--prompt", "Say {{ text }}", *model, "-o", home / out, "--json"]
+
+
+def settings(home: Path, *, lease_seconds: float) -> None:
+    (home / "anybatch.toml").write_text(f"lease_seconds = {lease_seconds}\n")
+
+
+def answers(path: Path) -> list[str]:
+    with open(path, newline="") as file:
+        return [row["answer"] for row in csv.DictReader(file)]
+
+
+def events(home: Path) -> list[str]:
+    with sqlite3.connect(home / "store" / "anybatch.db") as db:
+        return [name for (name,) in db.execute("select name from events order by at")]
+
+
+def test_two_processes_on_one_store_never_ask_the_same_twice(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.csv", [f"row {n}" for n in range(ROWS)])
+
+    with FakeEndpoint(latency=0.01) as endpoint:
+        first = start(*words(endpoint, tmp_path, "a.csv"), home=tmp_path)
+        until(lambda: len(endpoint.ledger.executions) > 0, what="the first call")
+        second = start(*words(endpoint, tmp_path, "b.csv"), home=tmp_path)
+        codes = [process.wait(LIMIT_S) for process in (first, second)]
+        executions = endpoint.ledger.executions
+    first.communicate()
+    second.communicate()
+
+    assert codes == [0, 0]
+    assert len(executions) == ROWS
+    assert answers(tmp_path / "a.csv") == answers(tmp_path / "b.csv")
+    assert answers(tmp_path / "a.csv") == [f"echo: Say row {n}" for n in range(ROWS)]
+
+
+def test_an_owner_that_slept_past_its_lease_is_fenced_off(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.csv", [f"row {n}" for n in range(ROWS)])
+    settings(tmp_path, lease_seconds=0.6)
+
+    with FakeEndpoint(latency=0.02) as endpoint:
+        sleeper = start(*words(endpoint, tmp_path, "a.csv"), home=tmp_path)
+        until(lambda: len(endpoint.ledger.executions) > 8, what="some calls")
+        sleeper.send_signal(signal.SIGSTOP)
+        taker = anybatch(*words(endpoint, tmp_path, "b.csv"), home=tmp_path)
+        sleeper.send_signal(signal.SIGCONT)
+        code = sleeper.wait(LIMIT_S)
+        executed = len(endpoint.ledger.executions)
+    sleeper.communicate()
+
+    assert taker.returncode == code == 0
+    assert report(taker)["counts"] == {"succeeded": ROWS}
+    assert executed - ROWS <= report(taker)["repeated_at_most"]
+    assert answers(tmp_path / "b.csv") == [f"echo: Say row {n}" for n in range(ROWS)]
+    assert answers(tmp_path / "a.csv") == answers(tmp_path / "b.csv")
+    assert {"batch.recovered", "batch.lost"} <= set(events(tmp_path))
