@@ -7,7 +7,7 @@ the time are the only things two lives share.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,12 +27,13 @@ from anybatch.providers.flow import Reply
 from anybatch.providers.provider import Provider
 from anybatch.settings import Settings
 from anybatch.store.sqlite import SqliteStore
-from anybatch.testing import FakeEndpoint
+from anybatch.testing import Crash, CrashAt, FakeEndpoint
 from anybatch.testing.clock import START
 
 CALLS = 2
 """Calls in flight at once, of each batch."""
 LIMITS = Limits(max_requests=4)
+NO_PACE = Pace()
 TOPICS = ("ships", "birds", "stars")
 
 
@@ -41,12 +42,16 @@ def rows(count: int = 12) -> list[Row]:
     return [{"topic": TOPICS[n % 3], "text": f"row {n:03}"} for n in range(count)]
 
 
-def spec(base_url: str | None = None, **changes: Any) -> Spec:
+NOWHERE = "http://127.0.0.1:9/v1"
+"""For a spec that is answered by a model in this process."""
+
+
+def spec(base_url: str | None = NOWHERE, **changes: Any) -> Spec:
     asked = Spec(
         provider="fake",
         model="fake-1",
         api="openai.chat",
-        base_url=base_url or "http://127.0.0.1:9/v1",
+        base_url=base_url,
         prompt="{{ topic }}: {{ text }}",
     )
     return msgspec.structs.replace(asked, **changes)
@@ -83,12 +88,10 @@ class SmallBatches(Workspace):
     calls: int = CALLS
     groups: bool | None = None
 
-    def provider_of(self, spec: Spec, pace: Pace = Pace()) -> Provider:
+    def provider_of(self, spec: Spec, pace: Pace = NO_PACE) -> Provider:
         found = super().provider_of(spec, pace)
         groups = found.groups_prefixes if self.groups is None else self.groups
-        return replace(
-            found, limits=self.limits, concurrency=self.calls, groups_prefixes=groups
-        )
+        return replace(found, limits=self.limits, concurrency=self.calls, groups_prefixes=groups)
 
     def executor_for(self, provider: Provider, spec: Spec) -> CallExecutor:
         if self.open_executor is None:
@@ -154,62 +157,89 @@ class World:
     root: Path
     spec: Spec
     rows: Sequence[Row] = field(default_factory=rows)
+    in_memory: bool = False
+    """Whether the rows are handed over, or come from a file."""
+    says: Callable[[Row], str] | None = lambda row: f"echo: {prompt_of(row)}"
+    """What a row is answered; None: what a real model says."""
     model: Model | None = None
     endpoint: FakeEndpoint | None = None
+    """What answers, where no model does."""
+    groups: bool = False
     clock: HurriedClock = field(default_factory=HurriedClock)
     new_store: Callable[..., SqliteStore] = SqliteStore
-    environment: dict[str, str] = field(default_factory=dict)
-    expected_repeats: int = 0
-    """Calls that are made again on purpose: later waves, and tries after an error."""
+    owner: str = field(default_factory=this_process)
     lives: int = 0
+
+    def __post_init__(self) -> None:
+        self.out.parent.mkdir(parents=True)
+        self._file = self.root / "rows.jsonl"
+        self._file.write_bytes(msgspec.json.Encoder().encode_lines(self.rows))
 
     @property
     def out(self) -> Path:
         return self.root / "out" / "answers.jsonl"
 
+    @property
+    def executions(self) -> int:
+        return self._counted.executions
+
+    @property
+    def repeated(self) -> int:
+        return self._counted.repeated
+
+    @property
+    def _counted(self) -> "Model | Bill":
+        return Bill(self.endpoint) if self.endpoint is not None else self.model or Model()
+
     def source(self) -> Source:
-        return open_source(list(self.rows))
+        return open_source(list(self.rows) if self.in_memory else self._file)
 
     def open(self, probe: Probe = unwatched) -> SmallBatches:
-        """The workspace of a new process. Every other process takes it for dead.
+        """The workspace of a new process, which takes all that were before it for dead.
 
-        The name has our pid, but no process with that pid ever started then.
+        Their names have our pid, but no process with that pid started when they say.
         """
         self.lives += 1
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        settings = Settings(
-            home=self.root / "store", environment=self.environment, lease=timedelta(hours=2)
-        )
+        settings = Settings(home=self.root / "store", lease=timedelta(hours=2))
         return SmallBatches(
             settings=settings,
             store=self.new_store(settings.home, probe=probe),
             clock=self.clock,
-            owner=f"{this_process()}.{self.lives}",
+            owner=f"{self.owner}.{self.lives}",
             probe=probe,
             jitter=lambda: 0.0,
             open_executor=None if self.model is None else self.model.open,
+            groups=self.groups,
         )
 
-    def live(self, probe: Probe = unwatched) -> Run:
+    def live(self, probe: Probe = unwatched, *, cancel: bool = False) -> Run:
         """One process from its start to its end: what typing the command does."""
         workspace = self.open(probe)
         with closing(workspace.store):
-            planned = workspace.plan(self.source(), self.spec)
-            run = workspace.reopen(planned.run)
+            run = workspace.reopen(workspace.plan(self.source(), self.spec).run)
+            if cancel:
+                run = workspace.ask_to_cancel(run)
             run = asyncio.run(workspace.fulfil(run, stop=asyncio.Event()))
             workspace.deliver(run, self.out, force=True, raw=False)
             return run
 
+    def die(self, probe: CrashAt, *, cancel: bool = False) -> bool:
+        """One process that dies where `probe` says; False if it came to its end before."""
+        with suppress(Crash):
+            self.live(probe, cancel=cancel)
+        return probe.crashed
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What an endpoint's ledger says, in the words of `Model`."""
+
+    endpoint: FakeEndpoint
+
     @property
     def executions(self) -> int:
-        if self.model is not None:
-            return self.model.executions
-        assert self.endpoint is not None
         return len(self.endpoint.ledger.executions)
 
     @property
     def repeated(self) -> int:
-        if self.model is not None:
-            return self.model.repeated
-        assert self.endpoint is not None
         return self.endpoint.ledger.repeated

@@ -1,6 +1,5 @@
 """The entry point, and the border where an error becomes one line and an exit code."""
 
-import os
 import sys
 from typing import NoReturn
 
@@ -8,6 +7,7 @@ import typer
 
 from ..errors import AnybatchError
 from .app import app
+from .leave import leave
 
 USAGE = 1
 INTERRUPTED = 130
@@ -20,14 +20,12 @@ def main() -> NoReturn:
     try:
         code = app(args=arguments, prog_name="anybatch", standalone_mode=False)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain at its own exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 0  # whoever read our output has seen enough
     except (AnybatchError, typer.TyperException, typer.Abort, KeyboardInterrupt) as e:
         if debug:
             raise
         code = _told(e)
-    sys.exit(code or 0)
+    leave(code or 0)
 
 
 def _told(e: BaseException) -> int:

@@ -12,6 +12,7 @@ from ..core.states import exit_code
 from ..datasets.sink import check_sink
 from ..engine.workspace import Pace, Workspace, open_workspace
 from ..settings import load
+from .leave import leave
 from .progress import Display, display
 from .report import print_json, print_report, report_json
 
@@ -54,10 +55,9 @@ def work_on(workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery) -
         print_json(report_json(report, out=out))
     else:
         print_report(report, out=out, interrupted=interrupted)
-    code = exit_code(report.progress.status, report.progress.counts)
-    if interrupted:
-        _leave(_INTERRUPTED)
-    return code
+    return (
+        _INTERRUPTED if interrupted else exit_code(report.progress.status, report.progress.counts)
+    )
 
 
 async def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) -> tuple[Run, bool]:
@@ -67,7 +67,7 @@ async def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) 
     def interrupt() -> None:
         nonlocal interrupted
         if interrupted:
-            _leave(_INTERRUPTED)
+            leave(_INTERRUPTED)
         interrupted = True
         show.say("stopping: what is in flight may finish, 4 s at most; once more leaves at once")
         stop.set()
@@ -77,10 +77,3 @@ async def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) 
         loop.add_signal_handler(number, interrupt)
     run = await workspace.fulfil(run, stop=stop, pace=pace, on_progress=show.update)
     return run, interrupted and run.state == "open"
-
-
-def _leave(code: int) -> None:
-    """Exit without waiting for calls that were abandoned: they may be deep in a library."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

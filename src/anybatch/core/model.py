@@ -92,7 +92,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     wave: int
     """1-based. Wave 2 holds what wave 1 left to retry."""
     attempt: int = 1
-    """The how-manieth automatic attempt at its requests; one asked for by hand starts again at 1."""
+    """The automatic attempt at its requests, counted; one asked for by hand starts again at 1."""
     part: int
     """0-based place among the batches of its wave."""
     status: BatchStatus

@@ -22,7 +22,7 @@ def backoff(tries: int, *, asked: timedelta | None, jitter: float) -> timedelta:
     `jitter` is in [0, 1): clients that failed together must not come back together.
     """
     doublings = min(tries - 1, _MAX_DOUBLINGS)
-    own = min(_MAX_PAUSE, _FIRST_PAUSE * 2**doublings) * (0.5 + jitter / 2)
+    own = min(_MAX_PAUSE, _FIRST_PAUSE * 2.0**doublings) * (0.5 + jitter / 2)
     return own if asked is None else max(timedelta(), min(_MAX_ASKED, asked)) + own * 0.1
 
 

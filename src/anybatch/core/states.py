@@ -126,7 +126,7 @@ def status_of(state: RunState, counts: Mapping[Outcome, int], total: int) -> Run
 
 
 def exit_code(status: RunStatus, counts: Mapping[Outcome, int]) -> int:
-    """The process's exit code for a run: 0 ok, 3 partial, 4 failed, 6 ambiguous, 130 interrupted."""
+    """The process's exit code: 0 ok, 3 partial, 4 failed, 6 ambiguous, 130 interrupted."""
     if counts.get("ambiguous", 0):
         return 6
     match status:

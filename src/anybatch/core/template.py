@@ -4,10 +4,10 @@ A template that only substitutes columns, which most do, is flattened into a byt
 and never meets Jinja again; any other is rendered by Jinja's sandbox. Both give the same bytes.
 """
 
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+from zlib import crc32
 
 import jinja2
 import msgspec
@@ -50,9 +50,10 @@ Shape = Callable[[str | None, str | None], Json]
 
 
 def _as_text(value: object) -> object:
-    if callable(value):
-        # `{{ row.items }}` finds the method before the column.
-        raise TypeError(f"{value!r} is not a value; write {{{{ row[\"items\"] }}}} for a column")
+    if callable(value) and not isinstance(value, jinja2.Undefined):
+        # `{{ row.items }}` finds the method of `row` before the column.
+        name = getattr(value, "__name__", type(value).__name__)
+        raise TypeError(f'{name!r} is a function; write {{{{ row["{name}"] }}}} for the column')
     return "" if value is None else value
 
 
@@ -209,7 +210,7 @@ def _rendered_flat(parts: Sequence[bytes | Column]) -> Render:
             values = tuple([escaped(row[name]) for name in names])
         except KeyError as e:
             raise BadRow(f"it has no column {e.args[0]!r}") from e
-        return Rendered(pattern % values, zlib.crc32(values[0]) if values else 0)
+        return Rendered(pattern % values, crc32(values[0]) if values else 0)
 
     return render
 
@@ -219,6 +220,6 @@ def _rendered_by_jinja(frame: Frame, texts: dict[str, Prompt | None]) -> Render:
         rendered = {word: text.render(row) for word, text in texts.items() if text is not None}
         body = b"".join(p if isinstance(p, bytes) else escaped(rendered[p]) for p in frame)
         varying = "".join(rendered[part] for part in frame if isinstance(part, str))
-        return Rendered(body, zlib.crc32(escaped(varying[:_PREFIX_WINDOW])))
+        return Rendered(body, crc32(escaped(varying[:_PREFIX_WINDOW])))
 
     return render

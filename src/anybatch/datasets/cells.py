@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from math import isfinite
+from typing import Any
 
 import msgspec
 
@@ -52,6 +53,17 @@ def _harmless(text: str) -> str:
     return text
 
 
-def cells(rows: Sequence[Sequence[object]], *, raw: bool) -> list[list[Cell]]:
+def cells(rows: Sequence[Sequence[Any]], *, raw: bool) -> list[list[Cell]]:
+    """The rows as cells. What most cells are is passed on without a call: there are millions."""
     convert: CellOf = raw_cell if raw else cell
-    return [[convert(value) for value in row] for row in rows]
+    return [
+        [
+            value
+            if value is None
+            or (kind := type(value)) is int
+            or (kind is str and value[:1] not in RISKY)
+            else convert(value)
+            for value in row
+        ]
+        for row in rows
+    ]

@@ -3,6 +3,7 @@
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from ..core.model import Api, Row, Run, Spec
 from ..core.template import BadRow, Render, Rendered, compile_prompt, compile_requests
 from ..datasets.source import Source
 from ..effects import Probe, effect
-from ..errors import BadInput, BadSettings
+from ..errors import BadInput, BadSettings, StoreUnwritable
 from ..providers.provider import Provider
 from ..store.files import fsync, fsync_folder, unwritable
 from ..store.requests import RequestWriter, write_all
@@ -26,8 +27,8 @@ from .owners import dead_among
 from .waves import first_wave
 
 ROWS = "rows.jsonl"
-_MARK = "planning"
-"""A file in the folder of a run that is being planned; it names the process that does."""
+_MARK = ".planning"
+"""How a file beside the folder of a run that is being planned ends; it names the process that does."""
 
 _PREFIX_BYTES = 1024
 _ENCODER = msgspec.json.Encoder()
@@ -61,23 +62,43 @@ def plan(
         if known is not None:
             return known, False
     folder = intake.store.folder(run_id)
-    with effect("plan.mark", intake.probe), unwritable(folder):
-        folder.mkdir()
-        (folder / _MARK).write_text(intake.owner)
+    _begin(intake, folder)
     try:
         run = _write(intake, source, spec, data=data, run_id=run_id, now=now)
         known = None if intake.again else intake.store.same_run(run.fingerprint)
         if known is None:
             _add(intake, run)
     except Exception:
-        shutil.rmtree(folder, ignore_errors=True)
+        _forget(folder)
         raise
     if known is not None:
-        shutil.rmtree(folder)
+        _forget(folder)
         return known, False
     with effect("plan.unmark", intake.probe), unwritable(folder):
-        (folder / _MARK).unlink()
+        _mark_of(folder).unlink()
     return run, True
+
+
+def _begin(intake: Intake, folder: Path) -> None:
+    """Mark `folder` as ours while we plan, then make it."""
+    try:
+        with effect("plan.mark", intake.probe), unwritable(folder):
+            _mark_of(folder).write_text(intake.owner)
+            folder.mkdir()
+    except StoreUnwritable:
+        with suppress(OSError):
+            _mark_of(folder).unlink()
+        raise
+
+
+def _forget(folder: Path) -> None:
+    """Remove what was planned. The mark goes last, so that who dies here is swept up after."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _mark_of(folder).unlink(missing_ok=True)
+
+
+def _mark_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + _MARK)
 
 
 def _add(intake: Intake, run: Run) -> None:
@@ -96,13 +117,15 @@ def _add(intake: Intake, run: Run) -> None:
 
 def sweep(store: Store) -> None:
     """Remove what a process that died while planning left behind."""
-    for mark in (store.root / "runs").glob(f"*/{_MARK}"):
-        if not dead_among([mark.read_text()]):
-            continue
-        if store.has_run(mark.parent.name):
+    for mark in (store.root / "runs").glob(f"*{_MARK}"):
+        folder = mark.with_name(mark.name.removesuffix(_MARK))
+        # A mark may go while we look: its owner is done, or another process sweeps too.
+        with unwritable(mark), suppress(FileNotFoundError):
+            if not dead_among([mark.read_text()]):
+                continue
+            if not store.has_run(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
             mark.unlink()
-        else:
-            shutil.rmtree(mark.parent)
 
 
 # --- what makes two runs the same ---

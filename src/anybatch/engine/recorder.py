@@ -103,8 +103,10 @@ class Recorder:
 
     async def _on_thread(self, function: Callable[[], None]) -> None:
         """Run a write that a cancellation may outlive but not cut short."""
-        loop = asyncio.get_running_loop()
-        await asyncio.shield(loop.run_in_executor(self._thread, function))
+        written = asyncio.get_running_loop().run_in_executor(self._thread, function)
+        # Seen, even if we are cancelled and nobody waits for it any more.
+        written.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(written)
 
     def close(self) -> None:
         """Nothing more will be recorded; `run` commits the rest and returns."""

@@ -63,14 +63,14 @@ def first_wave(
 ) -> list[Batch]:
     """Cut the requests file into batches; with `group_prefixes`, those that share one together."""
     with RequestFile(folder) as requests:
-        order = requests.prefix_order() if group_prefixes else None
-        if order is None:
-            sizes = cut((length + 1 for _, length, _ in requests.entries()), limits)
-            return [
-                _planned(run_id, part=part, first=first, size=size)
-                for part, (first, size) in enumerate(_placed(sizes))
-            ]
-        return list(_cut_listed(run_id, folder, array("I", order), requests, limits, probe))
+        if group_prefixes and requests.shares_prefixes():
+            order = array("I", requests.prefix_order())
+            return list(_cut_listed(run_id, folder, order, requests, limits, probe))
+        sizes = cut((length + 1 for _, length, _ in requests.entries()), limits)
+        return [
+            _planned(run_id, part=part, first=first, size=size)
+            for part, (first, size) in enumerate(_placed(sizes))
+        ]
 
 
 def _placed(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -1,11 +1,11 @@
 """Where a provider's key comes from: the environment, and nowhere else."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from ..errors import BadSettings
 from ..providers.provider import Provider
-
-_LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
 
 
 def key_for(provider: Provider, environment: Mapping[str, str]) -> str | None:
@@ -16,18 +16,34 @@ def key_for(provider: Provider, environment: Mapping[str, str]) -> str | None:
     if provider.key_env is None:
         return None
     key = environment.get(provider.key_env, "").strip()
-    if key:
-        return key
-    if is_on_this_machine(provider):
-        return None
-    raise BadSettings(
-        f"provider {provider.name!r} needs a key: set the environment variable {provider.key_env}"
-    )
+    if not key:
+        if is_on_this_machine(provider):
+            return None
+        raise BadSettings(
+            f"provider {provider.name!r} needs a key: "
+            f"set the environment variable {provider.key_env}"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise BadSettings(
+            f"the environment variable {provider.key_env} holds characters that no key has, "
+            "such as a line break; set it again"
+        )
+    return key
 
 
 def is_on_this_machine(provider: Provider) -> bool:
     """Whether `provider` answers here: in this process, or at a loopback address."""
-    return provider.base_url is None or provider.base_url.startswith(_LOOPBACK)
+    return provider.base_url is None or is_loopback(provider.base_url)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` leads to this machine and no further."""
+    host = None
+    try:
+        host = urlsplit(url).hostname
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def headers_for(key: str | None) -> dict[str, str]:

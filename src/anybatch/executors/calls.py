@@ -35,13 +35,15 @@ async def answer_all(
 
 async def pause(seconds: float, *, stop: asyncio.Event, sleep: "Sleep") -> bool:
     """Sleep for `seconds`; False if `stop` came first."""
-    stopped = asyncio.ensure_future(stop.wait())
-    slept = asyncio.ensure_future(sleep(seconds))
-    try:
-        await asyncio.wait((stopped, slept), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopped.cancel()
-        slept.cancel()
+
+    async def slept() -> None:
+        await sleep(seconds)
+
+    async with asyncio.TaskGroup() as tasks:
+        either = tasks.create_task(stop.wait()), tasks.create_task(slept())
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for task in either:
+            task.cancel()
     return not stop.is_set()
 
 

@@ -8,13 +8,16 @@ from typing import Self
 
 import pyreqwest.exceptions as foreign
 from pyreqwest.client import ClientBuilder
+from pyreqwest.http import HeaderMap
 
 from ..effects import Probe, effect, unwatched
 from ..errors import BadSettings, TransportError
 from ..providers.flow import Call, Reply
+from .auth import is_loopback
 
 _CONNECT_TIMEOUT = timedelta(seconds=10)
-_NEVER_LEFT = ("connection refused", "dns error", "failed to lookup", "no route to host")
+_UNCONNECTED = "client error (Connect)"
+"""What the client says when there never was a connection: refused, not found, no TLS, too slow."""
 
 
 class Http:
@@ -30,9 +33,12 @@ class Http:
     ) -> None:
         self._base_url = base_url
         self._probe = probe
+        builder = ClientBuilder()
+        if is_loopback(base_url):
+            # A proxy from the environment leads elsewhere: this machine is not behind it.
+            builder = builder.no_proxy()
         self._client = (
-            ClientBuilder()
-            .default_headers(dict(headers))
+            builder.default_headers(dict(headers))
             .user_agent("anybatch")
             .timeout(deadline)
             .connect_timeout(_CONNECT_TIMEOUT)
@@ -64,30 +70,54 @@ class Http:
                 response = await request.build().send()
             with effect("http.receive", self._probe):
                 body = bytes(await response.bytes())
-            return Reply(status=response.status, body=body, headers=dict(response.headers))
+            return Reply(status=response.status, body=body, headers=_headers(response.headers))
+
+
+def _headers(raw: HeaderMap) -> dict[str, str]:
+    """The headers that are text. A service may send bytes of any kind; none of those is read."""
+    try:
+        return dict(raw)
+    except ValueError:
+        return {name: text for name in raw if (text := _text(raw, name)) is not None}
+
+
+def _text(raw: HeaderMap, name: str) -> str | None:
+    try:
+        return raw[name]
+    except ValueError:
+        return None
 
 
 @contextmanager
 def translated(address: str) -> Iterator[None]:
     """Turn every exception of the client into ours.
 
-    The client reports a reset after sending as a connect error, so nothing but a refusal or a
-    failed look-up proves that the request never left.
+    The client calls a reset and a late answer connect errors too, so that only the cause which it
+    names proves that the request never left.
     """
     try:
         yield
-    except foreign.BuilderError as e:
-        raise BadSettings(f"{address!r} is not an address that can be called: {e.message}") from e
     except foreign.RequestTimeoutError as e:
-        sent = not isinstance(e, foreign.ConnectTimeoutError | foreign.PoolTimeoutError)
-        raise TransportError(f"no answer from {address} in time", sent=sent) from e
-    except foreign.PyreqwestError as e:
-        reason = _reason(e)
-        sent = not any(word in reason.lower() for word in _NEVER_LEFT)
-        raise TransportError(f"no whole answer from {address}: {reason}", sent=sent) from e
+        if not _sent(e):
+            raise TransportError(f"no connection to {address} in time", sent=False) from e
+        raise TransportError(f"no answer from {address} in time", sent=True) from e
+    except foreign.RequestError as e:
+        if not _sent(e):
+            raise TransportError(f"no connection to {address}: {_reason(e)}", sent=False) from e
+        raise TransportError(f"no whole answer from {address}: {_reason(e)}", sent=True) from e
+    # What is left is raised before anything is sent, and mostly as a bare ValueError.
+    except (foreign.PyreqwestError, ValueError) as e:
+        raise BadSettings(f"{address!r} is not an address that can be called: {e.args[0]}") from e
 
 
-def _reason(e: foreign.PyreqwestError) -> str:
+def _sent(e: foreign.RequestError) -> bool:
+    return not isinstance(e, foreign.PoolTimeoutError) and _UNCONNECTED not in _causes(e)
+
+
+def _reason(e: foreign.RequestError) -> str:
     """The innermost cause, which is the one that says something."""
-    causes = e.details["causes"] if isinstance(e, foreign.DetailedPyreqwestError) else None
-    return str(causes[-1]["message"]) if causes else e.message
+    return [e.message, *_causes(e)][-1]
+
+
+def _causes(e: foreign.RequestError) -> list[str]:
+    return [cause["message"] for cause in e.details.get("causes") or ()]

@@ -14,28 +14,48 @@ from .calls import Sleep, pause
 
 _MINUTE = 60.0
 _DAY = 86_400.0
+_DUST = 1e-6
+"""Less than this is not waited for: it is what floating point leaves over."""
+
 _GROWN_FROM = 16
 _SHRINK = 0.7
+_PROBE = 16.0
+"""So many times slower the window grows where it last was too large."""
+_MEMORY = 64.0
+"""Over so many calls, or a window if that is more, the share of failures is taken."""
+_TOO_MANY = 0.1
+
+_LOOK_AGAIN = 1.0
+"""Seconds after which a waiting call asks anew: limits may have been learned meanwhile."""
 
 
 class Bucket:
-    """So much a minute, evenly refilled."""
+    """So much a minute, evenly refilled.
 
-    def __init__(self, per_minute: float | None, *, now: float, fixed: bool | None = None) -> None:
+    A call may go once its amount is there; one larger than the bucket, once that is full, and what
+    it takes beyond is owed by those that follow.
+    """
+
+    def __init__(self, per_minute: float | None, *, now: float) -> None:
+        self._fixed = per_minute is not None
         self._rate = None if per_minute is None else per_minute / _MINUTE
-        self._fixed = per_minute is not None if fixed is None else fixed
-        # A tenth of a minute's worth may go out at once; more would be a burst at the start.
-        self._capacity = 0.0 if per_minute is None else max(1.0, per_minute / 10)
+        # A second's worth may go out at once; more would be a burst at the start.
+        self._capacity = max(1.0, self._rate or 0.0)
         self._level = self._capacity
         self._at = now
 
-    def take(self, amount: float, *, now: float) -> float:
-        """Take `amount`, going into debt if need be; the seconds to wait before using it."""
+    def wait(self, amount: float, *, now: float) -> float:
+        """Seconds until `amount` may be taken."""
         if self._rate is None:
             return 0.0
         self._refill(now)
-        self._level -= min(amount, self._capacity)
-        return max(0.0, -self._level / self._rate)
+        missing = min(amount, self._capacity) - self._level
+        return 0.0 if missing < _DUST else missing / self._rate
+
+    def take(self, amount: float, *, now: float) -> None:
+        """Take `amount`; a negative one is given back."""
+        self._refill(now)
+        self._level -= amount
 
     def _refill(self, now: float) -> None:
         gained = (now - self._at) * (self._rate or 0.0)
@@ -49,66 +69,89 @@ class Bucket:
         """
         if self._fixed or limit <= 0 or remaining >= limit or reset <= 0:
             return
-        window = min(_DAY, max(1.0, reset * limit / (limit - remaining)))
-        if self._rate is None:
-            self._at, self._level = now, remaining
         self._refill(now)
+        window = min(_DAY, max(1.0, reset * limit / (limit - remaining)))
+        first = self._rate is None
         self._rate = limit / window
         self._capacity = max(1.0, limit)
-        self._level = min(self._level, remaining)
+        # Calls under way are in our level and not yet in `remaining`.
+        self._level = remaining if first else min(self._level, remaining)
 
 
 class Window:
     """How many calls may be in flight: grows while the service is healthy, shrinks when it is not.
 
-    Doubles a round trip until the first overload, then grows by one a round trip. However many
-    calls of one window report overload, it shrinks once: they all tell of the same moment.
+    Doubles a round trip until the first overload, then grows by one a round trip, and by far less
+    where it last was too large. However many calls of one window report overload, it shrinks once:
+    they all tell of the same moment.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.limit = float(min(most, _GROWN_FROM))
         self.in_flight = 0
-        self._growing = True
+        self._ceiling: float | None = None
+        """Where it last was too large; None: it never was."""
         self._shrunk_at = -1.0
+        self._failing = 0.0
+        """The share of late calls that failed."""
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
-        """Wait for a place."""
-        while self.in_flight >= int(self.limit):
-            place = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            try:
-                await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
-                    self._wake()
-                raise
-        self.in_flight += 1
+        """Take a place, waiting in line for it."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._hand_out()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                self.leave()
+            raise
 
     def leave(self) -> None:
         """Give the place back."""
         self.in_flight -= 1
-        self._wake()
+        self._hand_out()
 
-    def _wake(self) -> None:
-        places = int(self.limit) - self.in_flight
-        while self._waiting and places > 0:
+    def _hand_out(self) -> None:
+        """Give free places to those in line; a place is theirs before they run again."""
+        while self._waiting and self.in_flight < int(self.limit):
             place = self._waiting.popleft()
-            if not place.done():
+            if not place.cancelled():
+                self.in_flight += 1
                 place.set_result(None)
-                places -= 1
 
     def healthy(self) -> None:
         """A call was answered."""
-        self.limit = min(self.most, self.limit + (1.0 if self._growing else 1.0 / self.limit))
+        self._failing -= self._failing / self._memory
+        self.limit = min(self.most, self.limit + self._step)
+        self._hand_out()
+
+    @property
+    def _step(self) -> float:
+        if self._ceiling is None:
+            return 1.0
+        near = self._ceiling - 1 <= self.limit < self._ceiling
+        return 1.0 / self.limit / (_PROBE if near else 1.0)
+
+    @property
+    def _memory(self) -> float:
+        return max(_MEMORY, self.limit)
+
+    def failed(self, *, sent_at: float, now: float) -> None:
+        """A call sent at `sent_at` failed, perhaps from overload: it is, once a tenth of them do."""
+        self._failing += (1.0 - self._failing) / self._memory
+        if self._failing > _TOO_MANY:
+            self.overloaded(sent_at=sent_at, now=now)
 
     def overloaded(self, *, sent_at: float, now: float) -> None:
-        """A call sent at `sent_at` was turned away, failed, or timed out."""
+        """A call sent at `sent_at` was turned away for there being too many."""
         if sent_at <= self._shrunk_at:
             return
-        self._growing = False
+        self._failing = 0.0
         self._shrunk_at = now
+        self._ceiling = self.limit
         self.limit = max(1.0, self.limit * _SHRINK)
 
 
@@ -131,44 +174,49 @@ class Limiter:
         self._monotonic = monotonic
         self._sleep = sleep
         self._not_before = 0.0
-        self._asleep: dict[str, int] = {}
-
-    @property
-    def waiting(self) -> str | None:
+        # Only the first in line looks at the clock and the buckets; so who came first goes first,
+        # and nobody sleeps by a rate that is no longer true.
+        self._line = asyncio.Lock()
+        self.waiting: str | None = None
         """Why calls are being held back, in a few words."""
-        return next(iter(self._asleep), None)
 
     async def admit(self, tokens: int, *, stop: asyncio.Event) -> bool:
         """Wait until a call of about `tokens` may go out, its place taken; False if stopped."""
-        now = self._monotonic()
-        waits = {
-            "requests per minute": self._requests.take(1, now=now),
-            "tokens per minute": self._tokens.take(tokens, now=now),
-        }
-        reason = max(waits, key=lambda name: waits[name])
-        if not await self._rest(waits[reason], reason, stop=stop):
-            return False
-        await self.window.enter()
-        while (left := self._not_before - self._monotonic()) > 0:
-            self.window.leave()
-            if not await self._rest(left, "the service asked for a pause", stop=stop):
-                return False
+        async with self._line:
             await self.window.enter()
-        if stop.is_set():
-            self.window.leave()
-            return False
-        return True
+            admitted = False
+            try:
+                admitted = await self._passed(tokens, stop=stop)
+            finally:
+                if not admitted:
+                    self.window.leave()
+            return admitted
 
-    async def _rest(self, seconds: float, reason: str, *, stop: asyncio.Event) -> bool:
-        if seconds <= 0:
-            return True
-        self._asleep[reason] = self._asleep.get(reason, 0) + 1
+    async def _passed(self, tokens: int, *, stop: asyncio.Event) -> bool:
         try:
-            return await pause(seconds, stop=stop, sleep=self._sleep)
+            while not stop.is_set():
+                seconds, self.waiting = self._held(tokens)
+                if seconds <= _DUST:
+                    self._requests.take(1, now=self._monotonic())
+                    self._tokens.take(tokens, now=self._monotonic())
+                    return True
+                await pause(min(seconds, _LOOK_AGAIN), stop=stop, sleep=self._sleep)
+            return False
         finally:
-            self._asleep[reason] -= 1
-            if not self._asleep[reason]:
-                del self._asleep[reason]
+            self.waiting = None
+
+    def _held(self, tokens: int) -> tuple[float, str]:
+        """How long the next call must wait at least, and for what."""
+        now = self._monotonic()
+        return max(
+            (self._not_before - now, "the service asked for a pause"),
+            (self._requests.wait(1, now=now), "requests per minute"),
+            (self._tokens.wait(tokens, now=now), "tokens per minute"),
+        )
+
+    def settle(self, guessed: int, *, used: int) -> None:
+        """A call admitted at `guessed` tokens took `used`."""
+        self._tokens.take(used - guessed, now=self._monotonic())
 
     def hold(self, wait: timedelta) -> None:
         """Nobody sends for `wait`: the service asked one of us, and means us all."""
@@ -176,18 +224,17 @@ class Limiter:
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Read a reply's `x-ratelimit-*` headers."""
-        if "x-ratelimit-limit-requests" not in headers:
-            return
         now = self._monotonic()
         for kind, bucket in (("requests", self._requests), ("tokens", self._tokens)):
-            told = [headers.get(f"x-ratelimit-{what}-{kind}") for what in _TOLD]
-            limit, remaining = number(told[0]), number(told[1])
-            reset = duration(told[2])
-            if limit is not None and remaining is not None and reset is not None:
+            limit = number(headers.get(f"x-ratelimit-limit-{kind}"))
+            if limit is None:
+                continue
+            remaining = number(headers.get(f"x-ratelimit-remaining-{kind}"))
+            reset = duration(headers.get(f"x-ratelimit-reset-{kind}"))
+            if remaining is not None and reset is not None:
                 bucket.learn(limit=limit, remaining=remaining, reset=reset, now=now)
 
 
-_TOLD = ("limit", "remaining", "reset")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": _DAY}
 

@@ -48,7 +48,7 @@ class Online:
         probe: Probe = unwatched,
     ) -> None:
         assert provider.base_url is not None
-        self.window = provider.concurrency
+        self.window = provider.concurrency + _being_committed(provider.concurrency)
         self._path = PATHS[api]
         self._key = key
         self._clock = clock
@@ -84,7 +84,7 @@ class Online:
         for tries in range(1, MAX_TRIES + 1):
             if not await self._limiter.admit(_tokens(request), stop=stop):
                 return None
-            started = started or self._clock.monotonic()
+            started = self._clock.monotonic() if started is None else started
             result, asked = await self._call(request, read=read)
             ms = int((self._clock.monotonic() - started) * 1000)
             result = replace(result, tries=tries, ms=ms)
@@ -101,29 +101,48 @@ class Online:
         try:
             reply = await self._http.send(Call(method="POST", path=self._path, body=request.body))
         except TransportError as e:
-            self._limiter.window.overloaded(sent_at=sent_at, now=self._clock.monotonic())
+            self._limiter.window.failed(sent_at=sent_at, now=self._clock.monotonic())
             return Result(n=request.n, outcome="network", failure=Failure(message=str(e))), None
         finally:
             self._limiter.window.leave()
         result = self._redacted(read(request, reply))
+        self._settle(request, result)
         return result, self._learn(reply, result.outcome, sent_at=sent_at)
 
+    def _settle(self, request: Request, result: Result) -> None:
+        used = result.usage.tokens_in + result.usage.tokens_out
+        if used:
+            self._limiter.settle(_tokens(request), used=used)
+
     def _learn(self, reply: Reply, outcome: Outcome, *, sent_at: float) -> timedelta | None:
+        window, now = self._limiter.window, self._clock.monotonic()
         self._limiter.learn(reply.headers)
         if outcome not in _OVERLOAD:
-            self._limiter.window.healthy()
+            window.healthy()
             return None
-        self._limiter.window.overloaded(sent_at=sent_at, now=self._clock.monotonic())
         asked = retry_after(reply.headers, now=self._clock.now())
-        if asked is not None and outcome == "rate_limited":
+        if asked is not None:
             self._limiter.hold(backoff(1, asked=asked, jitter=0.0))
+        if asked is not None or outcome == "rate_limited":
+            window.overloaded(sent_at=sent_at, now=now)
+        else:
+            window.failed(sent_at=sent_at, now=now)
         return asked
 
     def _redacted(self, result: Result) -> Result:
         if result.failure is None:
             return result
-        message = redacted(result.failure.message, self._key)
-        return replace(result, failure=replace(result.failure, message=message))
+        code = result.failure.code
+        safe = Failure(
+            message=redacted(result.failure.message, self._key),
+            code=None if code is None else redacted(code, self._key),
+        )
+        return replace(result, failure=safe)
+
+
+def _being_committed(concurrency: int) -> int:
+    """How many answers may wait for their commit while the connections stay busy."""
+    return max(1, concurrency // 8)
 
 
 def _tokens(request: Request) -> int:

@@ -1,13 +1,14 @@
 """Writing files so that they are still there after the lights go out."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..effects import Probe, effect
-from ..errors import StoreUnwritable
+from ..errors import StoreCorrupt, StoreUnwritable
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -15,6 +16,8 @@ _REASONS = {
     errno.EROFS: "the file system is read-only; make it writable",
     errno.EACCES: "we may not write there; change its permissions or choose another --store",
     errno.EPERM: "we may not write there; change its permissions or choose another --store",
+    errno.EEXIST: "a file is in the way; move it or choose another --store",
+    errno.ENOTDIR: "a file is in the way; move it or choose another --store",
     errno.EIO: "the disk reports an error; check it before going on",
 }
 
@@ -26,6 +29,26 @@ def unwritable(path: Path) -> Iterator[None]:
         yield
     except OSError as e:
         raise StoreUnwritable(refusal(path, e)) from e
+
+
+@contextmanager
+def committed(path: Path) -> Iterator[None]:
+    """Turn the absence of a file that the database knows of into StoreCorrupt."""
+    try:
+        yield
+    except FileNotFoundError as e:
+        raise StoreCorrupt(f"{str(path)!r} is gone; restore it from a backup") from e
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes and threads out of the same block until it is left."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def refusal(path: Path, e: OSError) -> str:

@@ -13,7 +13,7 @@ from ..core.model import Segment
 from ..effects import Probe, effect
 from ..errors import StoreCorrupt
 from ..wire.jsonl import lines
-from .files import fsync_folder, unwritable
+from .files import committed, fsync_folder, unwritable
 from .requests import write_all
 
 
@@ -59,11 +59,12 @@ def committed_lines(
 ) -> Iterator[tuple[int, int, bytes]]:
     """(token, offset, line) of every committed result of a batch, oldest first.
 
-    Raises StoreCorrupt when a segment is shorter than what was committed of it.
+    Raises StoreCorrupt when a segment is gone or shorter than what was committed of it.
     """
     for segment in segments:
         offset = 0
-        with open(segment_path(folder, batch_id, segment.token), "rb") as file:
+        path = segment_path(folder, batch_id, segment.token)
+        with committed(path), open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size < segment.size:
                 raise StoreCorrupt(f"{file.name!r} lost results that were committed")
             for line in lines(file, size=segment.size):

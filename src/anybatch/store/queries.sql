@@ -23,8 +23,9 @@ insert into batches (
 select * from runs where id = :id;
 
 -- runs_by_start --
--- The runs whose id starts with these characters.
-select * from runs where substr(id, 1, length(:start)) = :start order by created_at desc limit 2;
+-- The runs whose id starts with these characters, the one that has no others first.
+select * from runs where substr(id, 1, length(:start)) = :start
+order by id <> :start, created_at desc limit 2;
 
 -- latest_runs --
 -- The newest runs.
@@ -81,8 +82,9 @@ where id = :id and state = :seen;
 delete from runs where id = :id;
 
 -- add_event --
--- One thing that happened.
-insert into events (run_id, at, name, fields) values (:run_id, :at, :name, :fields);
+-- One thing that happened to a run, unless it was deleted.
+insert into events (run_id, at, name, fields)
+select id, :at, :name, :fields from runs where id = :run_id;
 
 -- events_of_run --
 -- What happened to a run, oldest first.

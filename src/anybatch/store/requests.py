@@ -5,23 +5,32 @@ The index lets any subset be read by `pread`, in any order, with constant memory
 
 import os
 import struct
+import threading
 import zlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..core.model import Request
+from ..core.plan import Limits, cut
 from ..core.template import Rendered
 from ..effects import Probe, effect
 from ..errors import StoreCorrupt
-from .files import fsync, fsync_folder, unwritable
+from .files import committed, fsync, fsync_folder, unwritable
 
 ENTRY = struct.Struct("<QII")
 """Offset and length in bytes of the body, CRC-32 of the text its prefix is known by."""
 
 _FLUSH_AT = 1 << 20
 _SPAN = 1024
+_SAMPLED_BLOCKS = 64
+_SHARING = 0.95
+"""Sorting is worth it when fewer than this share of the prefixes are different."""
+_BLOCK = Limits(max_requests=_SPAN, max_bytes=1 << 20)
+"""What is read at once."""
 
 
 class RequestWriter:
@@ -40,12 +49,17 @@ class RequestWriter:
 
     def add(self, requests: Sequence[Rendered]) -> None:
         """Append these requests; each one's number is how many came before it."""
-        pack = ENTRY.pack
-        for body, prefix in requests:
-            length = len(body)
-            self._entries += pack(self._offset, length, prefix)
-            self._offset += length + 1
-        self._lines += [request.body for request in requests]
+        bodies = [request.body for request in requests]
+        lengths = list(map(len, bodies))
+        *offsets, end = accumulate((length + 1 for length in lengths), initial=self._offset)
+        entries = array("Q", bytes(ENTRY.size * len(requests)))
+        entries[::2] = array("Q", offsets)
+        entries[1::2] = array(
+            "Q", [length | r.prefix << 32 for length, r in zip(lengths, requests, strict=True)]
+        )
+        self._entries += entries.tobytes()
+        self._lines += bodies
+        self._offset = end
         self.count += len(requests)
         if self._offset - self._flushed >= _FLUSH_AT:
             self._flush()
@@ -80,8 +94,14 @@ class RequestFile:
     """Reads requests by number."""
 
     def __init__(self, folder: Path) -> None:
-        self._bodies = os.open(folder / "requests.jsonl", os.O_RDONLY)
-        self._index = os.open(folder / "requests.index", os.O_RDONLY)
+        with committed(folder / "requests.index"):
+            self._index = os.open(folder / "requests.index", os.O_RDONLY)
+        try:
+            with committed(folder / "requests.jsonl"):
+                self._bodies = os.open(folder / "requests.jsonl", os.O_RDONLY)
+        except BaseException:
+            os.close(self._index)
+            raise
         self.count = os.fstat(self._index).st_size // ENTRY.size
 
     def __enter__(self) -> Self:
@@ -110,13 +130,33 @@ class RequestFile:
 
     def _read_run(self, numbers: Sequence[int]) -> Iterator[Request]:
         entries = list(self.entries(numbers[0], len(numbers)))
+        done = 0
+        for size in cut((length + 1 for _, length, _ in entries), _BLOCK):
+            block = entries[done : done + size]
+            yield from self._read_block(numbers[done], block)
+            done += size
+
+    def _read_block(self, first: int, entries: Sequence[tuple[int, int, int]]) -> Iterator[Request]:
         start = entries[0][0]
         block = _pread(self._bodies, entries[-1][0] + entries[-1][1] - start, start)
-        for n, (offset, length, _) in zip(numbers, entries, strict=True):
+        for n, (offset, length, _) in enumerate(entries, first):
             yield Request(n=n, body=block[offset - start : offset - start + length])
 
-    def prefix_order(self) -> Iterator[int] | None:
-        """All numbers, sorted by prefix and then by place; None if no two share a prefix.
+    def shares_prefixes(self) -> bool:
+        """Whether sorting by prefix would bring enough requests together to be worth it.
+
+        Judged on a sample: all requests of a small run, evenly spread blocks of a large one.
+        """
+        blocks = range(0, self.count, max(1, self.count // _SAMPLED_BLOCKS, _SPAN))
+        sample = [
+            prefix
+            for first in blocks
+            for _, _, prefix in self.entries(first, min(_SPAN, self.count - first))
+        ]
+        return len(set(sample)) < _SHARING * len(sample)
+
+    def prefix_order(self) -> Iterator[int]:
+        """All numbers, sorted by prefix and then by place.
 
         A radix pass keeps this at a few bytes a request, however many there are.
         """
@@ -124,14 +164,7 @@ class RequestFile:
         pack = struct.Struct("<II").pack
         for n, (_, _, prefix) in enumerate(self.entries()):
             buckets[prefix & 0xFF] += pack(prefix, n)
-        sortings = (sorted(struct.iter_unpack("<II", bucket)) for bucket in buckets)
-        if not any(_repeats(pairs) for pairs in sortings):
-            return None
         return (n for bucket in buckets for _, n in sorted(struct.iter_unpack("<II", bucket)))
-
-
-def _repeats(pairs: Sequence[tuple[int, ...]]) -> bool:
-    return any(a[0] == b[0] for a, b in zip(pairs, pairs[1:], strict=False))
 
 
 def _consecutive(numbers: Iterable[int]) -> Iterator[Sequence[int]]:
@@ -156,20 +189,27 @@ def _pread(descriptor: int, length: int, offset: int) -> bytes:
 
 
 def write_numbers(path: Path, numbers: Iterable[int], *, probe: Probe) -> int:
-    """Write the index file of a batch that is not a range: 4 bytes a number, then a checksum."""
+    """Write the index file of a batch that is not a range: 4 bytes a number, then a checksum.
+
+    It appears whole: another process may plan the same wave, be first, and read it already.
+    """
     content = b"".join(n.to_bytes(4, "little") for n in numbers)
     checksum = zlib.crc32(content).to_bytes(4, "little")
-    with effect("numbers.write", probe), unwritable(path):
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        write_all(descriptor, content + checksum)
-    fsync(descriptor, path, name="numbers.fsync", probe=probe)
-    os.close(descriptor)
+    draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    with unwritable(path), open(draft, "wb", buffering=0) as file:
+        with effect("numbers.write", probe):
+            write_all(file.fileno(), content + checksum)
+        fsync(file.fileno(), path, name="numbers.fsync", probe=probe)
+    with effect("numbers.rename", probe), unwritable(path):
+        os.replace(draft, path)
+    fsync_folder(path.parent, probe=probe)
     return len(content) // 4
 
 
 def read_numbers(path: Path) -> "memoryview[int]":
     """The numbers of a batch that is not a range."""
-    content = path.read_bytes()
+    with committed(path):
+        content = path.read_bytes()
     numbers, checksum = content[:-4], content[-4:]
     if zlib.crc32(numbers).to_bytes(4, "little") != checksum:
         raise StoreCorrupt(f"{path} does not match its checksum")

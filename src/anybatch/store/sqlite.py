@@ -16,7 +16,7 @@ from ..core.model import Batch, Counts, Json, Run, Segment, Spec, Usage
 from ..core.states import BatchStatus, RunState
 from ..effects import Probe, effect, unwatched
 from ..errors import LeaseLost, SchemaTooNew, StoreCorrupt, StoreUnwritable, UnknownRun
-from .files import refusal
+from .files import alone_in, unwritable
 from .store import Event
 
 _APPLICATION_ID = 0x616E7942  # "anyB"
@@ -54,27 +54,36 @@ class SqliteStore:
         self._probe = probe
         # Guards the connection: one statement at a time, one transaction at a time.
         self._lock = threading.RLock()
-        try:
+        with unwritable(root):
             (root / "runs").mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise StoreUnwritable(refusal(root, e)) from e
-        with self._translated():
-            self._db = _connect(root / "anybatch.db")
-            self._migrate()
+        # One at a time: the switch to WAL does not wait for its turn, as transactions do.
+        with self._translated(), unwritable(root), alone_in(root):
+            self._db = sqlite3.connect(
+                root / "anybatch.db",
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                _set_up(self._db)
+                self._migrate()
+            except BaseException:
+                self._db.close()
+                raise
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as e:
-            if not e.sqlite_errorname.startswith(_UNWRITABLE):
+            if not _errorname(e).startswith(_UNWRITABLE):
                 raise
             raise StoreUnwritable(
                 f"cannot write {str(self.root / 'anybatch.db')!r}: {e}. Make room or access, "
                 "then run the same command again"
             ) from e
         except sqlite3.DatabaseError as e:
-            if not e.sqlite_errorname.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+            if not _errorname(e).startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
                 raise
             raise StoreCorrupt(
                 f"{str(self.root / 'anybatch.db')!r} is not a sound anybatch store: {e}. "
@@ -84,6 +93,11 @@ class SqliteStore:
     def _migrate(self) -> None:
         """Bring the schema up to date; refuse one that a newer anybatch wrote."""
         steps = migrations()
+        if self._version() and self._number("application_id") != _APPLICATION_ID:
+            raise StoreCorrupt(
+                f"{str(self.root / 'anybatch.db')!r} belongs to another program; choose another "
+                "place with --store"
+            )
         if self._version() < len(steps):
             with self._transaction():
                 for step in steps[self._version() :]:
@@ -98,7 +112,10 @@ class SqliteStore:
             )
 
     def _version(self) -> int:
-        return int(self._db.execute("pragma user_version").fetchone()[0])
+        return self._number("user_version")
+
+    def _number(self, pragma: str) -> int:
+        return int(self._db.execute(f"pragma {pragma}").fetchone()[0])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -134,7 +151,10 @@ class SqliteStore:
     def run(self, run_id: str) -> Run:
         for row in self._rows("run_by_id", id=run_id):
             return _run(row)
-        raise UnknownRun(f"there is no run {run_id!r} in {str(self.root)!r}")
+        raise self._unknown(run_id)
+
+    def _unknown(self, run_id: str) -> UnknownRun:
+        return UnknownRun(f"there is no run {run_id!r} in {str(self.root)!r}")
 
     def has_run(self, run_id: str) -> bool:
         return bool(self._rows("run_by_id", id=run_id))
@@ -144,7 +164,7 @@ class SqliteStore:
             found = self.runs(most=1)
         else:
             found = [_run(row) for row in self._rows("runs_by_start", start=word)]
-        if len(found) == 1:
+        if len(found) == 1 or (found and found[0].id == word):
             return found[0]
         many = "more than one run starts with" if found else "there is no run"
         raise UnknownRun(f"{many} {word!r} in {str(self.root)!r}; `anybatch runs` lists them")
@@ -234,7 +254,8 @@ class SqliteStore:
     def add_event(self, run_id: str, event: Event) -> None:
         with self._transaction():
             values = {"at": _seconds(event.at), "name": event.name, "fields": _json(event.fields)}
-            self._write("add_event", run_id=run_id, **values)
+            if self._write("add_event", run_id=run_id, **values) != 1:
+                raise self._unknown(run_id)
 
     def events(self, run_id: str) -> list[Event]:
         return [
@@ -247,16 +268,17 @@ class SqliteStore:
             self._db.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
+def _errorname(e: sqlite3.Error) -> str:
+    """SQLite's name for it; the driver's own complaints have none."""
+    return getattr(e, "sqlite_errorname", "")
+
+
+def _set_up(db: sqlite3.Connection) -> None:
     db.row_factory = sqlite3.Row
     db.execute("pragma journal_mode = wal")
     # NORMAL loses acknowledged commits when the power goes.
     db.execute("pragma synchronous = full")
     db.execute("pragma foreign_keys = on")
-    return db
 
 
 # --- rows and values ---

@@ -106,7 +106,9 @@ class Store(Protocol):
         """Forget a run and its files."""
         ...
 
-    def add_event(self, run_id: str, event: Event) -> None: ...
+    def add_event(self, run_id: str, event: Event) -> None:
+        """Raises UnknownRun, if the run was deleted in the meantime."""
+        ...
 
     def events(self, run_id: str) -> list[Event]:
         """Oldest first."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..core.model import Api, Failure, Json, Usage
+from ..core.model import NO_BODY, Api, Failure, Json, Usage
 from ..core.schema import is_strict
 from ..core.states import Outcome
 
@@ -119,6 +119,9 @@ class _TokenDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
+_NO_DETAILS = _TokenDetails()
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -133,7 +136,7 @@ class _Usage(msgspec.Struct):
 class _Message(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = NO_BODY
 
 
 class _Choice(msgspec.Struct):
@@ -145,7 +148,7 @@ class _Choice(msgspec.Struct):
 class _Chat(msgspec.Struct):
     choices: list[_Choice]
     model: str | None = None
-    usage: _Usage | None = None
+    usage: msgspec.Raw = NO_BODY
 
 
 class _Content(msgspec.Struct):
@@ -154,9 +157,12 @@ class _Content(msgspec.Struct):
     refusal: str | None = None
 
 
-class _Output(msgspec.Struct):
+class _Output(msgspec.Struct, omit_defaults=True):
     type: str
     content: list[_Content] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
 
 
 class _Incomplete(msgspec.Struct):
@@ -167,9 +173,9 @@ class _Response(msgspec.Struct):
     output: list[_Output]
     status: str | None = None
     incomplete_details: _Incomplete | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = NO_BODY
     model: str | None = None
-    usage: _Usage | None = None
+    usage: msgspec.Raw = NO_BODY
 
 
 class _Embedding(msgspec.Struct):
@@ -179,7 +185,7 @@ class _Embedding(msgspec.Struct):
 class _Embeddings(msgspec.Struct):
     data: list[_Embedding]
     model: str | None = None
-    usage: _Usage | None = None
+    usage: msgspec.Raw = NO_BODY
 
 
 _DECODERS: Mapping[Api, msgspec.json.Decoder[Any]] = {
@@ -196,7 +202,7 @@ def read_answer(api: Api, body: bytes) -> Answer:
         reply = _DECODERS[api].decode(body)
         body.decode()  # msgspec leaves what it skips unchecked
         return _READERS[api](reply)
-    except (msgspec.DecodeError, UnicodeDecodeError, LookupError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, LookupError, RecursionError) as e:
         what = "an empty body" if not body.strip() else f"a body that is no {api} answer: {e}"
         return Answer("server_error", failure=Failure(message=f"200 with {what}", code="malformed"))
 
@@ -206,7 +212,7 @@ def _read_chat(reply: _Chat) -> Answer:
     message = choice.message or _Message(content=choice.text)
     usage, model = _usage(reply.usage), reply.model
     text = message.content
-    if text is None and message.tool_calls is not None:
+    if not text and bytes(message.tool_calls) not in (b"null", b"[]"):
         text = bytes(message.tool_calls).decode()
     # The stop reason is read before the text: half an answer often looks like a whole one.
     if choice.finish_reason == "length":
@@ -216,7 +222,7 @@ def _read_chat(reply: _Chat) -> Answer:
     if message.refusal:
         return Answer("refused", None, usage, model, Failure(message=message.refusal))
     if text is None:
-        return Answer("server_error", None, usage, model, Failure(message="no text in the answer"))
+        return Answer("server_error", None, usage, model, Failure(message=_EMPTY))
     return Answer("succeeded", text, usage, model)
 
 
@@ -230,18 +236,27 @@ def _read_response(reply: _Response) -> Answer:
     if reply.status == "incomplete":
         return Answer("truncated", text, usage, model, Failure(message=_TRUNCATED, code=reason))
     if reply.status in ("failed", "cancelled"):
-        failure = read_error(bytes(reply.error or b"null"))
+        failure = read_error(bytes(reply.error))
         return Answer("server_error", None, usage, model, failure)
     refusals = [part.refusal for part in parts if part.refusal]
     if refusals:
         return Answer("refused", None, usage, model, Failure(message=refusals[0]))
-    return Answer("succeeded", text, usage, model)
+    calls = [item for item in reply.output if item.type == "function_call"]
+    if not parts and not calls:
+        return Answer("server_error", None, usage, model, Failure(message=_EMPTY))
+    return Answer("succeeded", text or _as_text(calls), usage, model)
+
+
+def _as_text(calls: list[_Output]) -> str:
+    return msgspec.json.encode(calls).decode() if calls else ""
 
 
 def _read_embeddings(reply: _Embeddings) -> Answer:
+    usage, model = _usage(reply.usage), reply.model
     vectors = [item.embedding for item in reply.data]
-    value = vectors[0] if len(vectors) == 1 else vectors
-    return Answer("succeeded", value, _usage(reply.usage), reply.model)
+    if not vectors:
+        return Answer("server_error", None, usage, model, Failure(message=_EMPTY))
+    return Answer("succeeded", vectors[0] if len(vectors) == 1 else vectors, usage, model)
 
 
 _READERS: Mapping[Api, Callable[[Any], Answer]] = {
@@ -253,13 +268,21 @@ _READERS: Mapping[Api, Callable[[Any], Answer]] = {
 
 _TRUNCATED = "the answer hit the output budget"
 _BLOCKED = "a content filter stopped the answer"
+_EMPTY = "there is nothing in the answer"
+
+_USAGE = msgspec.json.Decoder(_Usage | None, strict=False)
 
 
-def _usage(usage: _Usage | None) -> Usage:
+def _usage(raw: msgspec.Raw) -> Usage:
+    """The tokens counted; none where they are told in a shape of the service's own."""
+    try:
+        usage = _USAGE.decode(raw)
+    except msgspec.DecodeError:
+        usage = None
     if usage is None:
         return Usage()
-    into = usage.input_tokens_details or usage.prompt_tokens_details or _TokenDetails()
-    out = usage.output_tokens_details or usage.completion_tokens_details or _TokenDetails()
+    into = usage.input_tokens_details or usage.prompt_tokens_details or _NO_DETAILS
+    out = usage.output_tokens_details or usage.completion_tokens_details or _NO_DETAILS
     return Usage(
         tokens_in=usage.prompt_tokens or usage.input_tokens or 0,
         tokens_out=usage.completion_tokens or usage.output_tokens or 0,
@@ -307,16 +330,16 @@ def read_error(body: bytes) -> Failure:
     """The message and code of an error body, whatever its shape; never the whole body."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Failure(message=_excerpt(body))
-    error = value.get("error", value) if isinstance(value, dict) else value
+    error = (value.get("error") or value) if isinstance(value, dict) else value
     if not isinstance(error, dict):
         return Failure(message=str(error)[:_MAX_MESSAGE] if error else "no reason given")
-    code = error.get("code")
+    code, kind = error.get("code"), error.get("type")
+    if not isinstance(code, str):
+        code = kind if isinstance(kind, str) and kind in _BY_CODE else None
     message = error.get("message") or error.get("detail") or "no reason given"
-    kind = error.get("type")
-    named = code if isinstance(code, str) else kind if kind in _BY_CODE else None
-    return Failure(message=str(message)[:_MAX_MESSAGE], code=named)
+    return Failure(message=str(message)[:_MAX_MESSAGE], code=code)
 
 
 _MAX_MESSAGE = 500

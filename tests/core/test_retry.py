@@ -1,0 +1,151 @@
+"""What is tried again, when, and what stops a run."""
+
+from datetime import timedelta
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from anybatch.core.retry import (
+    backoff,
+    left_to_retry,
+    next_factor,
+    pause_before,
+    standing,
+    tripped,
+)
+from anybatch.core.states import OUTCOMES, Outcome
+
+from .given import BATCH, COUNTS, batches
+
+TRIES = st.integers(1, 10_000)
+JITTER = st.floats(0, 1, exclude_max=True)
+SECOND = timedelta(seconds=1)
+
+AS_IS_ONCE = [1, None, None]
+AS_IS_TWICE = [1, 1, None]
+NEVER = [None, None, None]
+
+NEXT_FACTORS: dict[Outcome, list[int | None]] = {
+    "succeeded": NEVER,
+    "invalid_output": AS_IS_ONCE,
+    "truncated": [2, None, None],
+    "refused": NEVER,
+    "blocked": NEVER,
+    "expired": AS_IS_TWICE,
+    "cancelled": NEVER,
+    "rate_limited": AS_IS_TWICE,
+    "server_error": AS_IS_TWICE,
+    "network": AS_IS_TWICE,
+    "too_long": NEVER,
+    "bad_request": NEVER,
+    "auth": NEVER,
+    "billing": NEVER,
+    "not_found_model": NEVER,
+    "missing_result": AS_IS_TWICE,
+    "ambiguous": NEVER,
+}
+"""The budget factor of the next wave, after the first, second and third attempt."""
+
+
+@given(TRIES, JITTER)
+def test_a_pause_is_between_a_quarter_and_thirty_seconds(tries: int, jitter: float) -> None:
+    pause = backoff(tries, asked=None, jitter=jitter)
+
+    assert 0.25 * SECOND <= pause <= 30 * SECOND
+
+
+@given(TRIES, JITTER)
+def test_a_pause_never_shrinks_with_more_failures(tries: int, jitter: float) -> None:
+    pause, after = (backoff(t, asked=None, jitter=jitter) for t in (tries, tries + 1))
+
+    assert pause <= after
+
+
+def test_clients_that_failed_together_do_not_come_back_together() -> None:
+    earliest, latest = (backoff(3, asked=None, jitter=jitter) for jitter in (0.0, 0.999))
+
+    assert (earliest, latest) == (SECOND, pytest.approx(2 * SECOND, abs=SECOND / 100))
+
+
+@given(st.timedeltas(min_value=timedelta(), max_value=timedelta(minutes=5)), TRIES, JITTER)
+def test_what_the_service_asks_for_is_waited_and_a_little_more(asked, tries, jitter) -> None:
+    pause = backoff(tries, asked=asked, jitter=jitter)
+
+    assert asked < pause <= asked + 3 * SECOND
+
+
+@given(st.timedeltas(min_value=timedelta(minutes=5)), TRIES, JITTER)
+def test_no_service_can_make_us_wait_for_ever(asked, tries: int, jitter: float) -> None:
+    pause = backoff(tries, asked=asked, jitter=jitter)
+
+    assert pause <= timedelta(minutes=5, seconds=3)
+
+
+def test_a_wish_that_lies_in_the_past_is_no_wish() -> None:
+    pause = backoff(1, asked=timedelta(days=-1), jitter=0.0)
+
+    assert timedelta() < pause < SECOND
+
+
+def test_waves_rest_longer_each_time() -> None:
+    rests = [pause_before(attempt) for attempt in (2, 3, 4)]
+
+    assert rests == [2 * SECOND, 4 * SECOND, 8 * SECOND]
+
+
+def test_every_outcome_is_in_the_table_of_next_factors() -> None:
+    assert set(NEXT_FACTORS) == set(OUTCOMES) == set(get_args(Outcome))
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+@pytest.mark.parametrize("outcome", NEXT_FACTORS)
+def test_an_outcome_is_tried_again_as_its_rule_says(outcome: Outcome, attempt: int) -> None:
+    batch = replace(BATCH, attempt=attempt)
+
+    factor = next_factor(outcome, batch, budgeted=True)
+
+    assert factor == NEXT_FACTORS[outcome][attempt - 1]
+
+
+def test_a_truncated_answer_without_a_cap_is_left_at_that() -> None:
+    assert next_factor("truncated", BATCH, budgeted=False) is None
+
+
+def test_an_output_budget_is_doubled_once() -> None:
+    doubled = replace(BATCH, budget_factor=2)
+
+    assert next_factor("truncated", doubled, budgeted=True) is None
+    assert next_factor("network", doubled, budgeted=True) == 2
+
+
+@given(batches(), st.booleans())
+def test_what_is_left_to_retry_is_what_no_wave_has_taken_over(batch, budgeted: bool) -> None:
+    left = left_to_retry(batch, budgeted=budgeted)
+
+    for outcome, count in batch.counts.items():
+        again = next_factor(outcome, batch, budgeted=budgeted) is not None
+        expected = count - batch.retried[outcome] if again else 0
+        assert left.get(outcome, 0) == expected
+    assert 0 not in left.values()
+
+
+@given(st.lists(batches(), max_size=6))
+def test_what_stands_is_what_was_answered_less_what_was_taken_over(seen) -> None:
+    counts = standing(seen)
+
+    answered = sum(batch.answered for batch in seen)
+    retried = sum(sum(batch.retried.values()) for batch in seen)
+    assert sum(counts.values()) == answered - retried
+    assert all(count > 0 for count in counts.values())
+
+
+@given(COUNTS)
+def test_a_run_stops_at_three_failures_that_all_others_would_repeat(counts) -> None:
+    cause = tripped(counts)
+
+    tripping = {o: c for o, c in counts.items() if o in ("auth", "billing", "not_found_model")}
+    assert (cause is not None) == (sum(tripping.values()) >= 3)
+    assert cause is None or tripping[cause] == max(tripping.values())
