@@ -1,4 +1,4 @@
-"""LLM work that can wait: a table, a prompt and a deadline in; every row back, validated."""
+"""LLM work that can wait: a table and a prompt in; every row back, validated."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -7,12 +7,14 @@ caller has one too, as a notebook does.
 import asyncio
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import msgspec
 
@@ -24,7 +26,11 @@ from .datasets.frames import to_pandas, to_polars
 from .datasets.source import Source, open_source
 from .engine.workspace import Pace, Workspace, open_workspace
 from .errors import BadInput, BadSchema, BadSettings
+from .providers.registry import checked_url
 from .settings import load
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +44,8 @@ class Ask:
     system: str | None = None
     schema: str | Path | Mapping[str, Any] | type | None = None
     """A JSON Schema, a file with one, a pydantic model, or `module:Class` naming one."""
-    labels: Sequence[str] = ()
-    fields: Sequence[str] = ()
+    labels: Sequence[str] | None = None
+    fields: Sequence[str] | None = None
     """`name:type` each."""
     api: Api = "openai.chat"
     base_url: str | None = None
@@ -54,7 +60,7 @@ class Ask:
             provider=provider,
             model=model or None,
             api=self.api,
-            base_url=None if self.base_url is None else self.base_url.rstrip("/"),
+            base_url=self.base_url and checked_url(self.base_url, where="--base-url"),
             prompt=_text(self.prompt),
             system=_text(self.system),
             output_schema=self._output_schema(),
@@ -62,12 +68,14 @@ class Ask:
         )
 
     def _output_schema(self) -> Json | None:
-        given = [name for name in ("schema", "labels", "fields") if getattr(self, name)]
+        given = [name for name in ("schema", "labels", "fields") if getattr(self, name) is not None]
         if len(given) > 1:
             raise BadSchema(f"{' and '.join(given)} both describe the answer; give one of them")
-        if self.labels:
+        if given and self.api == "openai.embeddings":
+            raise BadSchema(f"an embedding is numbers; {self.api} takes no {given[0]}")
+        if self.labels is not None:
             return schemas.from_labels(self.labels)
-        if self.fields:
+        if self.fields is not None:
             return schemas.from_fields(self.fields)
         return None if self.schema is None else _schema(self.schema)
 
@@ -80,7 +88,9 @@ def _text(given: str | None) -> str | None:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as e:
-        raise BadInput(f"cannot read the prompt file {str(path)!r}: {e.strerror}") from e
+        raise BadInput(
+            f"cannot read the prompt file {str(path)!r}: {e.strerror}; check what follows the @"
+        ) from e
     except UnicodeDecodeError as e:
         raise BadInput(f"the prompt file {str(path)!r} is not UTF-8; save it as UTF-8") from e
 
@@ -99,17 +109,18 @@ def _schema(given: str | Path | Mapping[str, Any] | type) -> Json:
         return schemas.checked(msgspec.json.decode(content), where=f"{text!r}")
     except OSError as e:
         raise BadSchema(
-            f"cannot read the schema {text!r}: {e.strerror}; give a JSON Schema file or module:Class"
+            f"cannot read the schema {text!r}: {e.strerror}; give a JSON Schema file, "
+            "or module:Class"
         ) from e
     except msgspec.DecodeError as e:
-        raise BadSchema(f"the schema file {text!r} is not JSON: {e}") from e
+        raise BadSchema(f"the schema file {text!r} is not JSON: {e}; mend it") from e
 
 
 def _imported(module: str, name: str, text: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as e:
-        raise BadSchema(f"cannot import {text!r}: {e}") from e
+        raise BadSchema(f"cannot import the schema {text!r}: {e}; check the name") from e
 
 
 def _of_model(model: Any, *, where: str) -> Json:
@@ -196,6 +207,7 @@ class _Work:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
+        _AT_WORK.add(self)
         self._thread = threading.Thread(target=self._go, name="anybatch", daemon=True)
         self._thread.start()
 
@@ -220,6 +232,23 @@ class _Work:
         if self._error is not None:
             raise self._error
 
+    def leave(self) -> None:
+        self.stop()
+        self._thread.join()
+
+
+_AT_WORK: WeakSet[_Work] = WeakSet()
+
+
+def _leave_nothing_at_work() -> None:
+    """Stop what still goes on when the program ends, as Ctrl-C would; its answers are recorded."""
+    for work in list(_AT_WORK):
+        work.leave()
+
+
+# Not `atexit`, which comes after the threads that the engine works with have been shut down.
+threading._register_atexit(_leave_nothing_at_work)  # type: ignore[attr-defined]
+
 
 def submit(
     data: object = None,
@@ -228,8 +257,8 @@ def submit(
     model: str,
     system: str | None = None,
     schema: str | Path | Mapping[str, Any] | type | None = None,
-    labels: Sequence[str] = (),
-    fields: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+    fields: Sequence[str] | None = None,
     api: Api = "openai.chat",
     parameters: Mapping[str, Any] | None = None,
     base_url: str | None = None,
@@ -288,17 +317,36 @@ def start(
     return Run(workspace, run, _Work(workspace, run, pace))
 
 
-def run(data: object = None, **asked: Any) -> Run:
+def _takes(
+    other: Callable[P, Any],
+) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Give a function that passes everything on the signature of `other`, for help and checkers."""
+
+    def taking(function: Callable[..., T]) -> Callable[P, T]:
+        function.__signature__ = signature(other).replace(  # type: ignore[attr-defined]
+            return_annotation=signature(function).return_annotation
+        )
+        return function
+
+    return taking
+
+
+@_takes(submit)
+def run(*data: Any, **asked: Any) -> Run:
     """`submit`, then wait until it is over. Takes what `submit` takes."""
-    return submit(data, **asked).wait()
+    return submit(*data, **asked).wait()
 
 
-async def arun(data: object = None, **asked: Any) -> Run:
+@_takes(submit)
+async def arun(*data: Any, **asked: Any) -> Run:
     """`run` for callers with an event loop. Cancelling it stops the run, losing nothing."""
-    started = await asyncio.to_thread(submit, data, **asked)
+    starting = asyncio.ensure_future(asyncio.to_thread(submit, *data, **asked))
     try:
+        # A thread cannot be cancelled: what it starts would go on with nobody to stop it.
+        started = await asyncio.shield(starting)
         await asyncio.to_thread(started.wait)
     except asyncio.CancelledError:
+        started = await starting
         await asyncio.to_thread(started.stop)
         raise
     return started

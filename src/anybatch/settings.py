@@ -10,6 +10,7 @@ from typing import Any
 from .errors import BadSettings
 
 FILE = "anybatch.toml"
+_MOST = timedelta(days=365).total_seconds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,8 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
     Raises BadSettings for a file that cannot be read or says something unknown.
     """
     table = _read(folder / FILE)
-    home = store or environment.get("ANYBATCH_HOME") or table.pop("home", None) or "~/.anybatch"
-    table.pop("home", None)
+    configured = _path("home", table.pop("home", "~/.anybatch"))
+    home = store or environment.get("ANYBATCH_HOME") or configured
     providers = table.pop("providers", {})
     deadline = table.pop("deadline_seconds", 600)
     lease = table.pop("lease_seconds", 30)
@@ -64,7 +65,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadSettings(f"{str(path)!r} cannot be read: {e}") from e
 
 
+def _path(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadSettings(f"{FILE}: {name} must be the path of a folder, not {value!r}")
+    return value
+
+
 def _seconds(name: str, value: object) -> timedelta:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise BadSettings(f"{FILE}: {name} must be a number above 0, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST:
+        raise BadSettings(
+            f"{FILE}: {name} must be a number of seconds above 0, a year at most, not {value!r}"
+        )
     return timedelta(seconds=value)

@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from anybatch.testing import FakeEndpoint
+
 LIMIT_S = 60.0
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
     """A clean environment: no keys, no settings but ours."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
-    return {**kept, "HOME": str(home), "ANYBATCH_HOME": str(home / "store"), "COLUMNS": "120", **extra}
+    ours = {"HOME": str(home), "ANYBATCH_HOME": str(home / "store"), "COLUMNS": "120"}
+    return {**kept, **ours, **extra}
 
 
 def command(*words: object) -> list[str]:
@@ -63,6 +66,12 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     """kill -9, and wait until it is gone."""
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=LIMIT_S)
+
+
+def asking(endpoint: FakeEndpoint, *more: object, data: str = "in.csv") -> list[object]:
+    """The words of a run over `data` that says each text to `endpoint`."""
+    ask = ["--prompt", "Say {{ text }}", "--model", "fake/fake-1"]
+    return ["run", data, *ask, "--base-url", endpoint.base_url, *more]
 
 
 def report(finished: subprocess.CompletedProcess[str]) -> Mapping[str, Any]:

@@ -5,13 +5,14 @@ the time are the only things two lives share.
 """
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -19,6 +20,7 @@ from anybatch.core.model import Request, Result, Row, Run, Spec
 from anybatch.core.plan import Limits
 from anybatch.datasets.source import Source, open_source
 from anybatch.effects import Probe, effect, unwatched
+from anybatch.engine.engine import Clock
 from anybatch.engine.owners import this_process
 from anybatch.engine.workspace import Pace, Workspace
 from anybatch.executors.calls import answer_all
@@ -34,6 +36,7 @@ CALLS = 2
 """Calls in flight at once, of each batch."""
 LIMITS = Limits(max_requests=4)
 NO_PACE = Pace()
+LEASE = timedelta(hours=2)
 TOPICS = ("ships", "birds", "stars")
 
 
@@ -101,9 +104,12 @@ class SmallBatches(Workspace):
 
 @dataclass
 class Model:
-    """A model in this process that answers at once and counts, as a service's ledger does."""
+    """A model in this process that counts, as a service's ledger does."""
 
     asked: list[bytes] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+    """What its answers wait for; None: nothing."""
+    voice: str = "echo"
 
     @property
     def executions(self) -> int:
@@ -113,13 +119,17 @@ class Model:
     def repeated(self) -> int:
         return len(self.asked) - len(set(self.asked))
 
+    def use(self, file: Path) -> None:
+        """Take the rows from `file` instead."""
+        self._file = file
+
     def open(self, probe: Probe) -> CallExecutor:
         return _InProcess(self, probe)
 
     def reply(self, request: Request) -> Reply:
         self.asked.append(request.body)
         said = msgspec.json.decode(request.body)["messages"][-1]["content"]
-        choice = {"message": {"content": f"echo: {said}"}, "finish_reason": "stop"}
+        choice = {"message": {"content": f"{self.voice}: {said}"}, "finish_reason": "stop"}
         answer = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
         return Reply(status=200, body=msgspec.json.encode(answer))
 
@@ -140,7 +150,7 @@ class _InProcess:
         async def ask(request: Request) -> Result:
             with effect("model.send", self._probe):
                 reply = self._model.reply(request)
-            await asyncio.sleep(0)
+            await (asyncio.sleep(0) if self._model.gate is None else self._model.gate.wait())
             with effect("model.receive", self._probe):
                 return read(request, reply)
 
@@ -165,12 +175,16 @@ class World:
     endpoint: FakeEndpoint | None = None
     """What answers, where no model does."""
     groups: bool = False
-    clock: HurriedClock = field(default_factory=HurriedClock)
+    limits: Limits = LIMITS
+    calls: int = CALLS
+    environment: dict[str, str] = field(default_factory=dict)
+    clock: Clock = field(default_factory=HurriedClock)
     new_store: Callable[..., SqliteStore] = SqliteStore
     owner: str = field(default_factory=this_process)
     lives: int = 0
 
     def __post_init__(self) -> None:
+        self._opened: list[SqliteStore] = []
         self.out.parent.mkdir(parents=True)
         self._file = self.root / "rows.jsonl"
         self._file.write_bytes(msgspec.json.Encoder().encode_lines(self.rows))
@@ -194,28 +208,48 @@ class World:
     def source(self) -> Source:
         return open_source(list(self.rows) if self.in_memory else self._file)
 
+    def use(self, file: Path) -> None:
+        """Take the rows from `file` instead."""
+        self._file = file
+
     def open(self, probe: Probe = unwatched) -> SmallBatches:
         """The workspace of a new process, which takes all that were before it for dead.
 
         Their names have our pid, but no process with that pid started when they say.
         """
         self.lives += 1
-        settings = Settings(home=self.root / "store", lease=timedelta(hours=2))
+        settings = Settings(home=self.root / "store", lease=LEASE, environment=self.environment)
+        store = self.new_store(settings.home, probe=probe)
+        self._opened.append(store)
         return SmallBatches(
             settings=settings,
-            store=self.new_store(settings.home, probe=probe),
+            store=store,
             clock=self.clock,
             owner=f"{self.owner}.{self.lives}",
             probe=probe,
             jitter=lambda: 0.0,
             open_executor=None if self.model is None else self.model.open,
             groups=self.groups,
+            limits=self.limits,
+            calls=self.calls,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        shutil.rmtree(self.root)
+
+    def close(self) -> None:
+        """Close what the processes that are no more had open."""
+        while self._opened:
+            self._opened.pop().close()
 
     def live(self, probe: Probe = unwatched, *, cancel: bool = False) -> Run:
         """One process from its start to its end: what typing the command does."""
-        workspace = self.open(probe)
-        with closing(workspace.store):
+        with closing(self):
+            workspace = self.open(probe)
             run = workspace.reopen(workspace.plan(self.source(), self.spec).run)
             if cancel:
                 run = workspace.ask_to_cancel(run)
@@ -243,3 +277,13 @@ class Bill:
     @property
     def repeated(self) -> int:
         return self.endpoint.ledger.repeated
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Return once `condition` holds, which other tasks and threads see to."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+NewWorld = Callable[..., World]

@@ -41,31 +41,33 @@ EVERYWHERE = PLANNING | PLANNED | ANSWERING | DELIVERING
 
 
 @pytest.fixture
-def in_process(tmp_path: Path) -> NewWorld:
+def in_process(scratch: Path) -> NewWorld:
     """Rows in memory, and a model that answers in this process."""
 
     @contextmanager
     def new_world(name: str) -> Iterator[World]:
-        yield World(root=tmp_path / name, spec=spec(), model=Model(), in_memory=True)
+        with World(root=scratch / name, spec=spec(), model=Model(), in_memory=True) as world:
+            yield world
 
     return new_world
 
 
 @pytest.fixture
-def over_a_socket(tmp_path: Path) -> NewWorld:
+def over_a_socket(scratch: Path) -> NewWorld:
     """Rows from a file, grouped by their prefix, and a service that answers."""
 
     @contextmanager
     def new_world(name: str) -> Iterator[World]:
         with FakeEndpoint() as endpoint:
             asked = spec(endpoint.base_url)
-            yield World(root=tmp_path / name, spec=asked, endpoint=endpoint, groups=True)
+            with World(root=scratch / name, spec=asked, endpoint=endpoint, groups=True) as world:
+                yield world
 
     return new_world
 
 
 @pytest.fixture
-def with_two_waves(tmp_path: Path) -> NewWorld:
+def with_two_waves(scratch: Path) -> NewWorld:
     """A service that fails for a while, and answers that do not fit their budget."""
     budget = {"max_tokens": 16}
     script = first_of(
@@ -77,7 +79,8 @@ def with_two_waves(tmp_path: Path) -> NewWorld:
     def new_world(name: str) -> Iterator[World]:
         with FakeEndpoint(script=script) as endpoint:
             asked = spec(endpoint.base_url, parameters=budget)
-            yield World(root=tmp_path / name, spec=asked, endpoint=endpoint)
+            with World(root=scratch / name, spec=asked, endpoint=endpoint) as world:
+                yield world
 
     return new_world
 

@@ -59,11 +59,13 @@ class LosesWhatIsOwned(SqliteStore):
         return [batch for batch in super().batches(run_id) if batch.owner is None]
 
 
-def world_with(new_store: Callable[..., SqliteStore], tmp_path: Path, **changes: Any) -> NewWorld:
+def world_with(new_store: Callable[..., SqliteStore], scratch: Path, **changes: Any) -> NewWorld:
     @contextmanager
     def new_world(name: str) -> Iterator[World]:
-        root = tmp_path / name
-        yield World(root=root, spec=spec(), model=Model(), new_store=new_store, **changes)
+        root = scratch / name
+        given = {"spec": spec(), "model": Model(), "new_store": new_store, **changes}
+        with World(root=root, **given) as world:
+            yield world
 
     return new_world
 
@@ -79,14 +81,14 @@ def world_with(new_store: Callable[..., SqliteStore], tmp_path: Path, **changes:
     ],
 )
 def test_a_store_that_does_not_recover_is_noticed(
-    new_store: Callable[..., SqliteStore], name: str, tmp_path: Path
+    new_store: Callable[..., SqliteStore], name: str, scratch: Path
 ) -> None:
-    assert broken(deaths_at(name, world_with(new_store, tmp_path))) != {}
-    assert broken(deaths_at(name, world_with(SqliteStore, tmp_path / "sound"))) == {}
+    assert broken(deaths_at(name, world_with(new_store, scratch))) != {}
+    assert broken(deaths_at(name, world_with(SqliteStore, scratch / "sound"))) == {}
 
 
 @pytest.mark.parametrize("name", ["plan.mark", "requests.write", "plan.unmark"])
-def test_planning_that_is_not_swept_up_is_noticed(name: str, tmp_path: Path) -> None:
-    nobody_knows_it_died = world_with(SqliteStore, tmp_path, owner="elsewhere")
+def test_planning_that_is_not_swept_up_is_noticed(name: str, scratch: Path) -> None:
+    nobody_knows_it_died = world_with(SqliteStore, scratch, owner="elsewhere")
 
     assert broken(deaths_at(name, nobody_knows_it_died)) != {}

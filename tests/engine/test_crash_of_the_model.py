@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.real_model, pytest.mark.filterwarnings("ignore::Resour
     ("name", "k"), [("model.send", 6), ("model.receive", 9), ("journal.fsync", 3)]
 )
 def test_a_model_that_died_in_the_middle_is_not_asked_all_over(
-    name: str, k: int, tmp_path: Path
+    name: str, k: int, scratch: Path
 ) -> None:
     labels = from_labels(["ships", "birds", "stars"])
     asked = spec(None, provider="local", model="smollm2", output_schema=labels)
-    world = World(root=tmp_path / "world", spec=asked, rows=rows(8), says=None)
+    world = World(root=scratch / "world", spec=asked, rows=rows(8), says=None)
 
     assert world.die(CrashAt(k, only=name))
     world.live()

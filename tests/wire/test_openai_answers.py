@@ -257,17 +257,11 @@ def test_of_a_key_that_comes_twice_the_last_one_counts() -> None:
     assert (answer.outcome, answer.value) == ("succeeded", "b")
 
 
+KEYS = ["choices", "message", "content", "output", "data", "embedding", "status", "usage", "model"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                "choices message content output data embedding status error usage model".split()
-            ),
-            inner,
-            max_size=4,
-        )
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
     ),
     max_leaves=12,
 )

@@ -86,7 +86,7 @@ ERRORS: dict[str, tuple[bytes, Failure]] = {
     "invalid UTF-8": (b"\xff\xfe", Failure(message="not JSON: '\ufffd\ufffd'")),
     "invalid UTF-8 in a message": (
         b'{"error":{"message":"\xff"}}',
-        Failure(message="not JSON: '{\"error\":{\"message\":\"\ufffd\"}}'"),
+        Failure(message='not JSON: \'{"error":{"message":"\ufffd"}}\''),
     ),
 }
 

@@ -1,108 +1,69 @@
-"""The commands and their options. What they do is imported when one runs, so that help is quick."""
+"""The commands. What they do is imported when one runs, so that help is quick."""
 
-from pathlib import Path
-from typing import Annotated
+import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+
+from . import options as option
+
+
+class _Commands(TyperGroup):
+    """All of them. Typer itself would end without a word, and call a broken pipe a failure."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return 0  # whoever read our output has seen enough
+        except KeyboardInterrupt:
+            print("anybatch: interrupted", file=sys.stderr)
+            return 130
+
 
 app = typer.Typer(
     name="anybatch",
-    help="A table, a prompt and a deadline in; every row back, validated and joined.",
+    cls=_Commands,
+    help="A table and a prompt in; every row back, validated and joined.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-RunWord = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its start, or `last`.")]
-Store = Annotated[
-    Path | None,
-    typer.Option(help="Where runs are kept. Default: ANYBATCH_HOME, else ~/.anybatch."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON on stdout.")]
-Out = Annotated[
-    str | None,
-    typer.Option(
-        "-o",
-        "--out",
-        help="The joined table: .csv .tsv .jsonl .json .parquet .xlsx, or - for stdout.",
-    ),
-]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the output file.")]
-Raw = Annotated[
-    bool, typer.Option("--raw", help="Leave cells that start with = + - @ as they are.")
-]
-Concurrency = Annotated[int | None, typer.Option(min=1, help="Calls in flight at most.")]
-Rpm = Annotated[int | None, typer.Option(min=1, help="Requests a minute at most.")]
-Tpm = Annotated[int | None, typer.Option(min=1, help="Tokens a minute at most.")]
-
 
 @app.callback()
-def root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False,
-) -> None:
-    """`--debug` is taken out of the arguments before they get here; this line documents it."""
-    if version:
-        from anybatch import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
+def root(debug: option.Debug = False, version: option.Version = False) -> None:
+    """`--debug` is taken out of the arguments before they get here; this documents it."""
 
 
 @app.command()
 def run(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="FILE",
-            help="CSV, JSONL, JSON, Parquet, Excel, a folder or glob of texts, or - for stdin.",
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option(help="What to ask: a text with {{ column }}, or @file.")
-    ] = None,
-    system: Annotated[str | None, typer.Option(help="A system prompt: text or @file.")] = None,
-    model: Annotated[
-        str, typer.Option(metavar="PROVIDER/MODEL", help="Such as local/smollm2.")
-    ] = "local/smollm2",
-    base_url: Annotated[
-        str | None, typer.Option(help="An OpenAI-compatible endpoint, up to /v1.")
-    ] = None,
-    api: Annotated[
-        str,
-        typer.Option(
-            help="openai.chat, openai.responses, openai.embeddings or openai.completions."
-        ),
-    ] = "openai.chat",
-    schema: Annotated[
-        str | None, typer.Option(help="The answer's JSON Schema: a file, or module:Class.")
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="The answer is one of these: bug,feature,question.")
-    ] = None,
-    field: Annotated[
-        list[str] | None, typer.Option(help="A field of the answer, as name:type. Repeatable.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A model parameter. Repeatable."),
-    ] = None,
-    sql: Annotated[str | None, typer.Option(help="An SQL query for the rows (DuckDB).")] = None,
-    bad_rows: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    out: Out = None,
-    store: Store = None,
-    force: Force = False,
-    raw: Raw = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Start over, even if this was asked before.")
-    ] = False,
-    as_json: AsJson = False,
+    data: option.Data = None,
+    prompt: option.Prompt = None,
+    system: option.System = None,
+    model: option.Model = "local/smollm2",
+    base_url: option.BaseUrl = None,
+    api: option.ApiName = "openai.chat",
+    parameters: option.Parameters = None,
+    sql: option.Sql = None,
+    bad_rows: option.BadRows = "fail",
+    schema: option.Schema = None,
+    labels: option.Labels = None,
+    fields: option.Fields = None,
+    concurrency: option.Concurrency = None,
+    rpm: option.Rpm = None,
+    tpm: option.Tpm = None,
+    out: option.Out = None,
+    force: option.Force = False,
+    raw: option.Raw = False,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    yes: option.Yes = False,
+    again: option.Again = False,
 ) -> None:
     """Put every row through the prompt. Typed again, it goes on where it was."""
     from .run import Wishes, run_command
+    from .work import Delivery, Pace
 
     wishes = Wishes(
         data=data,
@@ -113,26 +74,20 @@ def run(
         api=api,
         schema=schema,
         labels=labels,
-        fields=tuple(field or ()),
-        settings=tuple(set_ or ()),
+        fields=fields,
+        parameters=parameters or [],
         sql=sql,
         bad_rows=bad_rows,
-        concurrency=concurrency,
-        rpm=rpm,
-        tpm=tpm,
-        out=out,
-        store=store,
-        force=force,
-        raw=raw,
         yes=yes,
         again=again,
-        as_json=as_json,
     )
-    raise typer.Exit(run_command(wishes))
+    pace = Pace(concurrency=concurrency, rpm=rpm, tpm=tpm)
+    delivery = Delivery(out=out, force=force, raw=raw, as_json=as_json)
+    raise typer.Exit(run_command(wishes, store, pace=pace, delivery=delivery))
 
 
 @app.command()
-def runs(store: Store = None, as_json: AsJson = False) -> None:
+def runs(store: option.Store = None, as_json: option.AsJson = False) -> None:
     """List the runs, the newest first."""
     from .look import runs_command
 
@@ -140,7 +95,9 @@ def runs(store: Store = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def status(run: RunWord = "last", store: Store = None, as_json: AsJson = False) -> None:
+def status(
+    run: option.RunWord = "last", store: option.Store = None, as_json: option.AsJson = False
+) -> None:
     """How far a run is, batch by batch."""
     from .look import status_command
 
@@ -148,7 +105,7 @@ def status(run: RunWord = "last", store: Store = None, as_json: AsJson = False) 
 
 
 @app.command()
-def watch(run: RunWord = "last", store: Store = None) -> None:
+def watch(run: option.RunWord = "last", store: option.Store = None) -> None:
     """Follow a run that another process works on."""
     from .look import watch_command
 
@@ -157,24 +114,21 @@ def watch(run: RunWord = "last", store: Store = None) -> None:
 
 @app.command()
 def results(
-    run: RunWord = "last",
-    out: Out = "-",
-    store: Store = None,
-    force: Force = False,
-    raw: Raw = False,
-    as_json: AsJson = False,
+    run: option.RunWord = "last",
+    out: option.Out = "-",
+    force: option.Force = False,
+    raw: option.Raw = False,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
 ) -> None:
     """Write the joined table of a run, finished or not."""
     from .look import results_command
 
-    target = "-.jsonl" if as_json and out == "-" else out or "-"
-    raise typer.Exit(results_command(run, store, target, force=force, raw=raw))
+    raise typer.Exit(results_command(run, store, out, force=force, raw=raw, as_json=as_json))
 
 
 @app.command()
-def show_request(
-    run: RunWord, n: Annotated[int, typer.Argument(min=0)], store: Store = None
-) -> None:
+def show_request(run: option.RunWord, n: option.Number, store: option.Store = None) -> None:
     """Print request N of a run, byte for byte as it goes out."""
     from .look import show_request_command
 
@@ -183,34 +137,28 @@ def show_request(
 
 @app.command()
 def retry(
-    run: RunWord,
-    only: Annotated[str, typer.Option(help="The outcomes to try again, comma between them.")],
-    concurrency: Concurrency = None,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    out: Out = None,
-    store: Store = None,
-    force: Force = False,
-    raw: Raw = False,
-    as_json: AsJson = False,
+    run: option.RunWord,
+    only: option.Only,
+    concurrency: option.Concurrency = None,
+    rpm: option.Rpm = None,
+    tpm: option.Tpm = None,
+    out: option.Out = None,
+    force: option.Force = False,
+    raw: option.Raw = False,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
 ) -> None:
     """Ask again for the rows of a finished run that have these outcomes."""
     from .change import retry_command
     from .work import Delivery, Pace
 
-    raise typer.Exit(
-        retry_command(
-            run,
-            only,
-            store,
-            pace=Pace(concurrency=concurrency, rpm=rpm, tpm=tpm),
-            delivery=Delivery(out=out, force=force, raw=raw, as_json=as_json),
-        )
-    )
+    pace = Pace(concurrency=concurrency, rpm=rpm, tpm=tpm)
+    delivery = Delivery(out=out, force=force, raw=raw, as_json=as_json)
+    raise typer.Exit(retry_command(run, only, store, pace=pace, delivery=delivery))
 
 
 @app.command()
-def cancel(run: RunWord, store: Store = None, as_json: AsJson = False) -> None:
+def cancel(run: option.RunWord, store: option.Store = None, as_json: option.AsJson = False) -> None:
     """Send nothing more of a run; what is answered is kept."""
     from .change import cancel_command
 
@@ -218,11 +166,7 @@ def cancel(run: RunWord, store: Store = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rm(
-    run: RunWord,
-    store: Store = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+def rm(run: option.RunWord, store: option.Store = None, yes: option.Forget = False) -> None:
     """Forget a run: its requests, its answers and its rows."""
     from .change import rm_command
 

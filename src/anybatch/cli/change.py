@@ -4,25 +4,36 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-import typer
-
+from ..core.model import Run
 from ..core.states import Outcome
-from ..engine.workspace import Pace
+from ..engine.workspace import Pace, Workspace
 from ..errors import UsageError
-from .work import Delivery, open_here, work_on
+from .ask import agreed
+from .progress import counted, outcomes
+from .work import Delivery, is_at_work, open_here, work_on
 
 
 def retry_command(
     word: str, only: str, store: Path | None, *, pace: Pace, delivery: Delivery
 ) -> int:
     """Plan a wave of the rows with these outcomes and work on it; the exit code."""
-    outcomes = _outcomes(only)
+    wanted = _outcomes(only)
     delivery.check()
     workspace = open_here(store)
     run = workspace.store.find_run(word)
-    planned = workspace.retry(run, outcomes)
-    print(f"run {run.id}: {planned:,} rows are asked again", file=sys.stderr)
+    _check_there_are(wanted, workspace, run)
+    planned = workspace.retry(run, wanted)
+    print(f"run {run.id}: asks again for {counted(planned, 'row')}", file=sys.stderr)
     return work_on(workspace, workspace.store.run(run.id), pace=pace, delivery=delivery)
+
+
+def _check_there_are(wanted: frozenset[Outcome], workspace: Workspace, run: Run) -> None:
+    look = workspace.progress(run)
+    if wanted.isdisjoint(look.counts):
+        raise UsageError(
+            f"run {run.id} has no rows that are {' or '.join(sorted(wanted))}; "
+            f"it has {outcomes(look) or 'no answers yet'}"
+        )
 
 
 def _outcomes(text: str) -> frozenset[Outcome]:
@@ -39,7 +50,10 @@ def _outcomes(text: str) -> frozenset[Outcome]:
 def cancel_command(word: str, store: Path | None, *, as_json: bool) -> int:
     """Mark the run, and wind it up here unless another process is at it."""
     workspace = open_here(store)
-    run = workspace.ask_to_cancel(workspace.store.find_run(word))
+    run = workspace.store.find_run(word)
+    if run.state == "ended":
+        print(f"run {run.id} is over; there is nothing to cancel", file=sys.stderr)
+    run = workspace.ask_to_cancel(run)
     delivery = Delivery(out=None, force=False, raw=False, as_json=as_json)
     work_on(workspace, run, pace=Pace(), delivery=delivery)
     return 0
@@ -49,10 +63,9 @@ def rm_command(word: str, store: Path | None, *, yes: bool) -> None:
     """Delete a run nobody works on."""
     workspace = open_here(store)
     run = workspace.store.find_run(word)
-    owners = {batch.owner for batch in workspace.store.batches(run.id) if batch.owner}
-    if workspace.alive(owners):
+    if is_at_work(workspace, run):
         raise UsageError(f"run {run.id} is being worked on; `anybatch cancel {run.id}` first")
-    if not yes and sys.stdin.isatty():
-        typer.confirm(f"Forget run {run.id} of {run.source!r} with its answers?", abort=True)
+    if not yes and not agreed(f"Forget run {run.id} of {run.source!r} with its answers?"):
+        raise UsageError(f"run {run.id} is kept")
     workspace.store.delete(run.id)
     print(f"run {run.id} is gone", file=sys.stderr)

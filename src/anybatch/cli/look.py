@@ -12,11 +12,14 @@ from rich.text import Text
 
 from ..core.model import Batch
 from ..core.states import exit_code
+from ..datasets.sink import check_sink
+from ..errors import UsageError
 from .progress import display, outcomes
 from .report import print_json, print_report, progress_json
-from .work import open_here
+from .work import is_at_work, open_here
 
 _WATCH_EVERY_S = 0.5
+_JSON_TO_STDOUT = "-:jsonl"
 
 
 def runs_command(store: Path | None, *, as_json: bool) -> None:
@@ -26,13 +29,16 @@ def runs_command(store: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json([progress_json(look) for look in looks])
         return
+    if not looks:
+        print(f"there are no runs in {str(workspace.settings.home)!r} yet", file=sys.stderr)
+        return
     table = _table("run", "status", "started", "source", "model", "rows", "outcomes")
     for look in looks:
         said = progress_json(look)
         started = look.run.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
         cells = (look.run.id, look.status, started, look.run.source, said["model"])
         table.add_row(*map(Text, (*cells, f"{look.run.total:,}", outcomes(look))))
-    Console().print(table)
+    _console().print(table)
 
 
 def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
@@ -44,7 +50,8 @@ def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json({**progress_json(look), "batches": [_batch_json(batch) for batch in batches]})
         return
-    print_report(workspace.report(run), out=None, interrupted=False)
+    console = _console()
+    print_report(workspace.report(run), on=console, at_work=is_at_work(workspace, run))
     table = _table("batch", "wave", "status", "answered", "owner", "retried")
     for batch in batches:
         answered = f"{batch.answered:,}/{batch.size:,}"
@@ -52,11 +59,16 @@ def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
         retried = f"{sum(batch.retried.values()):,}" if batch.retried else ""
         cells = (batch.id, str(batch.wave), batch.status, answered, owner, retried)
         table.add_row(*map(Text, cells))
-    Console().print(table)
+    console.print(table)
 
 
 def _batch_json(batch: Batch) -> Any:
     return msgspec.to_builtins(batch)
+
+
+def _console() -> Console:
+    """Stdout; as wide as it takes where nobody sees its edge."""
+    return Console(width=None if sys.stdout.isatty() else 10_000)
 
 
 def _table(*names: str) -> Table:
@@ -78,12 +90,18 @@ def watch_command(word: str, store: Path | None) -> int:
             if look.status != "running":
                 break
             time.sleep(_WATCH_EVERY_S)
-    print_report(workspace.report(run), out=None, interrupted=False)
+    print_report(workspace.report(run))
     return exit_code(look.status, look.counts)
 
 
-def results_command(word: str, store: Path | None, out: str, *, force: bool, raw: bool) -> int:
+def results_command(
+    word: str, store: Path | None, out: str | None, *, force: bool, raw: bool, as_json: bool
+) -> int:
     """Write the joined table; the run's exit code."""
+    if as_json and out not in (None, "-"):
+        raise UsageError(f"--json writes to stdout and -o to {out!r}; give one of them")
+    out = _JSON_TO_STDOUT if as_json else out or "-"
+    check_sink(out, force=force)
     workspace = open_here(store)
     run = workspace.store.find_run(word)
     workspace.deliver(run, out, force=force, raw=raw)

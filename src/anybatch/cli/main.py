@@ -1,5 +1,6 @@
 """The entry point, and the border where an error becomes one line and an exit code."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -10,22 +11,27 @@ from .app import app
 from .leave import leave
 
 USAGE = 1
-INTERRUPTED = 130
 
 
 def main() -> NoReturn:
     """Run the command line; the exit codes are those of `core.states.exit_code`, 1 for misuse."""
+    _fill_closed_streams()
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
         code = app(args=arguments, prog_name="anybatch", standalone_mode=False)
-    except BrokenPipeError:
-        code = 0  # whoever read our output has seen enough
-    except (AnybatchError, typer.TyperException, typer.Abort, KeyboardInterrupt) as e:
+    except (AnybatchError, typer.TyperException, typer.Abort) as e:
         if debug:
             raise
         code = _told(e)
     leave(code or 0)
+
+
+def _fill_closed_streams() -> None:
+    """Put nothing in the place of streams we were started without, lest our files take it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def _told(e: BaseException) -> int:
@@ -34,10 +40,17 @@ def _told(e: BaseException) -> int:
         case AnybatchError():
             line, code = str(e), e.exit_code
         case typer.TyperException():
-            line, code = f"{e.format_message()} `anybatch --help` shows what there is.", USAGE
-        case typer.Abort():
-            line, code = "nothing was sent", USAGE
+            said = e.format_message().rstrip(".")
+            if not said:
+                return USAGE  # no command was given, and the help has been shown
+            line, code = f"{said}. `{_command(e)} --help` shows what there is.", USAGE
         case _:
-            line, code = "interrupted", INTERRUPTED
+            line, code = "not confirmed; nothing was done", USAGE
     print("anybatch: " + " ".join(line.split()), file=sys.stderr)
     return code
+
+
+def _command(e: typer.TyperException) -> str:
+    """The command that was misused, as far as it is known."""
+    context = getattr(e, "ctx", None)
+    return "anybatch" if context is None else str(context.command_path)

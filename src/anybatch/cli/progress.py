@@ -16,6 +16,7 @@ from ..engine.events import Progress
 
 _PLAIN_EVERY_S = 5.0
 _RATE_OVER_S = 15.0
+_BAR_WIDTH = 24
 
 
 class Display(Protocol):
@@ -29,19 +30,21 @@ class Display(Protocol):
         """A line that stays."""
         ...
 
+    def end(self) -> None:
+        """Give the terminal back as it was. May be called twice."""
+        ...
+
 
 @contextmanager
 def display(stream: TextIO) -> Iterator[Display]:
     """A display fit for `stream`."""
     console = Console(file=stream)
-    if console.is_terminal and not console.is_dumb_terminal:
-        live = LiveDisplay(console)
-        with Live(
-            get_renderable=live.render, console=console, refresh_per_second=4, transient=True
-        ):
-            yield live
-    else:
-        yield PlainDisplay(stream)
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    shown: Display = LiveDisplay(console) if is_live else PlainDisplay(stream)
+    try:
+        yield shown
+    finally:
+        shown.end()
 
 
 class Rate:
@@ -63,24 +66,40 @@ class Rate:
         return (done - before) / (end - start) if end > start and done > before else None
 
 
-def facts(progress: Progress, rate: float | None) -> list[str]:
-    """What there is to say about `progress`, most wanted first."""
+def pace(progress: Progress, rate: float | None) -> list[str]:
+    """How far it is and how fast it goes, most wanted first."""
     left = progress.run.total - progress.done
     said = [f"{progress.done:,}/{progress.run.total:,}"]
     if rate is not None:
-        said.append(f"{rate:,.1f}/s")
+        said.append(f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.1f}/s")
         if left:
             said.append(f"{span(left / rate)} left")
-    said.append(f"{progress.usage.tokens_in:,}→{progress.usage.tokens_out:,} tokens")
     if progress.run.wave > 1:
         said.append(f"wave {progress.run.wave}")
     return said
 
 
+def yields(progress: Progress) -> list[str]:
+    """What has come of it."""
+    usage = progress.usage
+    tokens = f"{usage.tokens_in:,}→{usage.tokens_out:,} tokens"
+    return [tokens, outcomes(progress)] if progress.counts else [tokens]
+
+
 def outcomes(progress: Progress) -> str:
-    """The outcome counts in words, the most frequent first."""
-    ranked = sorted(progress.counts.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{count:,} {outcome}" for outcome, count in ranked)
+    """The outcome counts in words."""
+    return ", ".join(ranked(progress))
+
+
+def ranked(progress: Progress) -> list[str]:
+    """Each outcome with its count, the most frequent first."""
+    pairs = sorted(progress.counts.items(), key=lambda pair: -pair[1])
+    return [f"{count:,} {outcome}" for outcome, count in pairs]
+
+
+def counted(count: int, what: str) -> str:
+    """`1 row`, `1,200 rows`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def span(seconds: float) -> str:
@@ -100,26 +119,38 @@ class LiveDisplay:
         self._console = console
         self._rate = Rate()
         self._last: Progress | None = None
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+        )
+        self._live.start()
 
     def update(self, progress: Progress) -> None:
         self._last = progress
 
+    def end(self) -> None:
+        self._live.stop()
+
     def say(self, line: str) -> None:
         self._console.print(Text(line))
 
-    def render(self) -> RenderableType:
-        """The picture, four times a second."""
+    def _render(self) -> RenderableType:
+        """The picture, four times a second. A narrow terminal has no room for the bar."""
         progress = self._last
         if progress is None:
             return Text("starting")
         self._rate.add(progress.done, at=time.monotonic())
         line = Table.grid(padding=(0, 1), expand=False)
-        bar = ProgressBar(total=progress.run.total, completed=progress.done, width=24)
-        line.add_row(bar, Text(" · ".join(facts(progress, self._rate.value()))))
-        below = [Text(outcomes(progress), style="dim")]
+        far = _one_line(pace(progress, self._rate.value()))
+        bar = ProgressBar(total=progress.run.total, completed=progress.done, width=_BAR_WIDTH)
+        line.add_row(*([bar] if self._console.width > 2 * _BAR_WIDTH else []), far)
+        below = [_one_line(yields(progress), style="dim")]
         if progress.waiting is not None:
-            below.append(Text(f"waiting: {progress.waiting}", style="yellow"))
+            below.append(_one_line([f"waiting: {progress.waiting}"], style="yellow"))
         return Group(line, *below)
+
+
+def _one_line(said: list[str], *, style: str = "") -> Text:
+    return Text(" · ".join(said), style=style, no_wrap=True, overflow="ellipsis")
 
 
 class PlainDisplay:
@@ -139,10 +170,13 @@ class PlainDisplay:
             return
         self._said_at = float("inf") if over else now
         self._rate.add(progress.done, at=now)
-        said = [*facts(progress, self._rate.value()), outcomes(progress)]
+        said = [*pace(progress, self._rate.value()), *yields(progress)]
         if progress.waiting is not None:
             said.append(f"waiting: {progress.waiting}")
-        self.say(f"run {progress.run.id}: " + " · ".join(filter(None, said)))
+        self.say(f"run {progress.run.id}: " + " · ".join(said))
 
     def say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
+
+    def end(self) -> None:
+        """There is nothing to give back."""

@@ -10,7 +10,7 @@ from rich.text import Text
 from ..core.states import OUTCOMES
 from ..engine.events import Progress
 from ..engine.workspace import Report
-from .progress import outcomes
+from .progress import counted, ranked
 
 _STYLES = {"ok": "green", "partial": "yellow", "cancelled": "yellow", "running": "yellow"}
 
@@ -58,47 +58,59 @@ def _model(progress: Progress) -> str:
     return spec.provider if spec.model is None else f"{spec.provider}/{spec.model}"
 
 
-def print_report(report: Report, *, out: str | None, interrupted: bool) -> None:
-    """The end of a run in a few lines on stderr."""
+def print_report(
+    report: Report,
+    *,
+    on: Console | None = None,
+    out: str | None = None,
+    interrupted: bool = False,
+    at_work: bool = False,
+) -> None:
+    """The end of a run, or its middle, in a few lines; on stderr unless said otherwise.
+
+    `at_work`: whether another process is at it.
+    """
     progress, run = report.progress, report.progress.run
-    console = Console(stderr=True, highlight=False)
+    console = on or Console(stderr=True)
+    word = "interrupted" if interrupted else progress.status
     style = _STYLES.get(progress.status, "red")
-    head = Text.assemble((progress.status, f"bold {style}"), f"  run {run.id}: {_sums(progress)}")
+    head = Text.assemble((word, f"bold {style}"), f"  run {run.id}: {_sums(progress)}")
     console.print(head, soft_wrap=True)
-    for line in _lines(report, out=out, interrupted=interrupted):
+    for line in [*_lines(report, out=out), *_ways_on(progress, at_work=at_work)]:
         console.print(Text("  " + line), soft_wrap=True)
 
 
 def _sums(progress: Progress) -> str:
-    pending = progress.run.total - progress.done
-    said = [f"{progress.run.total:,} rows", outcomes(progress)]
-    if pending:
+    said = ranked(progress)
+    if pending := progress.run.total - progress.done:
         said.append(f"{pending:,} not answered yet")
-    return " = ".join([said[0], " + ".join(filter(None, said[1:]))])
+    return f"{counted(progress.run.total, 'row')} = {' + '.join(said)}"
 
 
-def _lines(report: Report, *, out: str | None, interrupted: bool) -> list[str]:
-    progress, run = report.progress, report.progress.run
-    usage = progress.usage
+def _lines(report: Report, *, out: str | None) -> list[str]:
+    run, usage = report.progress.run, report.progress.usage
     cached = f" ({usage.cached:,} of them cached)" if usage.cached else ""
     said = [f"{usage.tokens_in:,} tokens in{cached}, {usage.tokens_out:,} out"]
     if run.skipped:
-        said.append(f"{run.skipped:,} bad rows were left out")
+        said.append(f"left out: {counted(run.skipped, 'bad row')}")
     if report.repeated:
-        said.append(f"after a crash at most {report.repeated:,} calls were made a second time")
+        said.append(
+            f"after a crash at most {counted(report.repeated, 'call')} were made a second time"
+        )
     said += [f"{count:,} × {message}" for message, count in report.errors]
     if out not in (None, "-"):
         said.append(f"written to {out}")
-    said += _ways_on(report, interrupted=interrupted)
     return said
 
 
-def _ways_on(report: Report, *, interrupted: bool) -> list[str]:
+def _ways_on(progress: Progress, *, at_work: bool) -> list[str]:
     """What the user can do next, where there is something."""
-    progress, run = report.progress, report.progress.run
+    run = progress.run
     if progress.status == "stopped":
         return [f"stopped: {run.why}. Mend that and run the same command again; it goes on"]
-    if interrupted or progress.status == "running":
+    if progress.status == "running" and at_work:
+        return [f"a process works on it; follow it with: anybatch watch {run.id}"]
+    if progress.status == "running":
         return ["nothing is lost: run the same command again and it goes on"]
     failed = [o for o in progress.counts if o != "succeeded" and OUTCOMES[o].again != "never"]
     if failed:

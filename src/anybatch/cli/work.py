@@ -11,12 +11,13 @@ from ..core.model import Run
 from ..core.states import exit_code
 from ..datasets.sink import check_sink
 from ..engine.workspace import Pace, Workspace, open_workspace
+from ..errors import UsageError
 from ..settings import load
 from .leave import leave
 from .progress import Display, display
 from .report import print_json, print_report, report_json
 
-__all__ = ["Delivery", "Pace", "open_here", "work_on"]
+__all__ = ["Delivery", "Pace", "is_at_work", "open_here", "work_on"]
 
 _INTERRUPTED = 130
 
@@ -31,7 +32,9 @@ class Delivery:
     as_json: bool
 
     def check(self) -> None:
-        """Raise OutputExists or BadInput before any work is done for nothing."""
+        """Raise UsageError before any work is done for nothing."""
+        if self.as_json and self.out == "-":
+            raise UsageError("--json and -o - both write to stdout; give one of them")
         if self.out is not None:
             check_sink(self.out, force=self.force)
 
@@ -41,13 +44,20 @@ def open_here(store: Path | None) -> Workspace:
     return open_workspace(load(folder=Path.cwd(), environment=os.environ, store=store))
 
 
+def is_at_work(workspace: Workspace, run: Run) -> bool:
+    """Whether another process works on `run`, as far as we can see."""
+    return workspace.alive(
+        {batch.owner for batch in workspace.store.batches(run.id) if batch.owner}
+    )
+
+
 def work_on(workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery) -> int:
     """Work on `run` until it is over or interrupted, deliver it, report it; the exit code."""
     interrupted = False
     if run.state in ("open", "cancelling"):
         with display(sys.stderr) as show:
             run, interrupted = asyncio.run(_fulfil(workspace, run, pace=pace, show=show))
-    out = delivery.out if run.state != "open" else None
+    out = delivery.out if run.state == "ended" else None
     if out is not None:
         workspace.deliver(run, out, force=delivery.force, raw=delivery.raw)
     report = workspace.report(run)
@@ -67,6 +77,7 @@ async def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) 
     def interrupt() -> None:
         nonlocal interrupted
         if interrupted:
+            show.end()
             leave(_INTERRUPTED)
         interrupted = True
         show.say("stopping: what is in flight may finish, 4 s at most; once more leaves at once")

@@ -107,6 +107,7 @@ OUTCOMES: Mapping[Outcome, OutcomeRule] = {
     ),
 }
 
+TRIPPING = frozenset(outcome for outcome, rule in OUTCOMES.items() if rule.trips_breaker)
 BREAKER_AFTER = 3
 """So many results of a kind that trips the breaker stop a run."""
 

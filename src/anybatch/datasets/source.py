@@ -115,7 +115,7 @@ def _format(path: Path, name: str) -> str:
         return found
     raise BadInput(
         f"{name!r} has the extension {extensions[-1]!r}, which we do not know. "
-        f"Use one of {' '.join(TABLES)}, or say the format."
+        f"Use one of {' '.join(TABLES)}: rename the file."
     )
 
 

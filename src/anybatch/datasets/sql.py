@@ -60,7 +60,7 @@ def database_source(path: Path, *, name: str) -> Source:
         tables = [table for (table,) in connection.execute(_TABLES).fetchall()]
     if len(tables) != 1:
         raise BadInput(
-            f'{name!r} holds {len(tables)} tables. Choose one with sql="select * from …".'
+            f'{name!r} holds {len(tables)} tables. Choose one with --sql "select * from …".'
         )
     sql = f"select * from {identifier(tables[0])}"
     return Source(name=name, read=_reader(name, sql, place), digest=no_digest)

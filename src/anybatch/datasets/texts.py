@@ -53,7 +53,7 @@ def glob_source(pattern: str, *, tables: Sequence[str]) -> Source:
     if table:
         raise BadInput(
             f"{pattern!r} matches tables such as {table.name!r}, and a glob is for texts. "
-            f"Give one table, or read all with sql=\"select * from '{pattern}'\"."
+            f"Give one table, or read all with --sql \"select * from '{pattern}'\"."
         )
     return _source(files, name=pattern, folder=_fixed_part(pattern))
 

@@ -1,4 +1,4 @@
-"""The loop: look at what is written down, decide, act, until the run is over or we are told to stop.
+"""The loop: look at what is written down, decide, act, until the run is over or we must stop.
 
 Any number of processes may run it over one store. They meet only in the database.
 """
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, assert_never
 from ..core.model import Batch, Run
 from ..core.plan import Limits
 from ..core.retry import standing, tripped
-from ..core.states import OUTCOMES, RunState
+from ..core.states import OUTCOMES, TRIPPING, RunState
 from ..effects import Probe, unwatched
 from ..errors import LeaseLost
 from ..executors.executor import CallExecutor
@@ -27,8 +27,9 @@ from .owners import dead_among
 from .waves import due_again, plan_wave
 
 _LOOK_EVERY = timedelta(seconds=1)
+_REPORT_EVERY = timedelta(milliseconds=100)
 _AT_ONCE = 2
-"""Batches under way in one process: the second fills the gap while the first one's stragglers end."""
+"""Batches under way in one process: one fills the gap while the other's stragglers end."""
 
 T = TypeVar("T")
 
@@ -90,10 +91,11 @@ class _Fulfilment:
         self._thread = thread
         self._stop = stop
         self._halt = asyncio.Event()
-        """Set: send nothing more, whether we leave, the run was cancelled or the breaker tripped."""
+        """Set: send nothing more. We leave, the run was cancelled, or the breaker tripped."""
         self._ours: dict[str, _Ours] = {}
         self._seen: dict[str, Batch] = {}
         self._executor: CallExecutor | None = None
+        self._next_report = 0.0
         self._work = Work(
             run=run,
             store=engine.store,
@@ -228,12 +230,15 @@ class _Fulfilment:
         await self._look()
 
     def _committed(self, batch: Batch) -> None:
+        """Called after every commit, up to a thousand times a second."""
         self._seen[batch.id] = batch
-        if tripped(standing(list(self._seen.values()))) is not None:
+        if not TRIPPING.isdisjoint(batch.counts) and tripped(standing(list(self._seen.values()))):
             self._halt.set()
-        self._report()
+        if self._clock.monotonic() >= self._next_report:
+            self._report()
 
     def _report(self) -> None:
+        self._next_report = self._clock.monotonic() + _REPORT_EVERY.total_seconds()
         waiting = None if self._executor is None else self._executor.waiting
         self._engine.on_progress(progress(self._run, self._seen.values(), waiting=waiting))
 

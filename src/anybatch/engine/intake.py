@@ -28,7 +28,7 @@ from .waves import first_wave
 
 ROWS = "rows.jsonl"
 _MARK = ".planning"
-"""How a file beside the folder of a run that is being planned ends; it names the process that does."""
+"""Ends the name of a file beside the folder of a run while it is planned, and says by whom."""
 
 _PREFIX_BYTES = 1024
 _ENCODER = msgspec.json.Encoder()
@@ -191,7 +191,7 @@ def _write(
     chunks = iter(source.read(bad))
     first = next(chunks, [])
     if not first:
-        raise BadInput(f"{source.name!r} has no rows to send ({bad.skipped} left out as bad)")
+        raise _nothing_to_send(source, bad)
     asking = _asking(source, spec, first)
     rows = _RowWriter(folder / ROWS, probe=intake.probe)
     requests = RequestWriter(folder, probe=intake.probe)
@@ -207,6 +207,8 @@ def _write(
         requests.add(rendered)
     requests.close()
     digest = rows.close()
+    if not requests.count:
+        raise _nothing_to_send(source, bad)
     parts = parts_of(asking.spec, data or digest)
     return Run(
         id=run_id,
@@ -222,10 +224,17 @@ def _write(
     )
 
 
+def _nothing_to_send(source: Source, bad: BadRows) -> BadInput:
+    return BadInput(
+        f"{source.name!r} has no rows to send: {bad.skipped} were left out as bad. Mend some of "
+        "them, or give other data"
+    )
+
+
 def _rendered(
     chunk: list[Row], render: Render, bad: BadRows, *, at: int
 ) -> tuple[list[Row], list[Rendered]]:
-    """The rows of `chunk` that can be rendered, and what they become. `at` is the first's number."""
+    """The rows of `chunk` that can be rendered, and what they become. `at` numbers the first."""
     try:
         return chunk, [render(row) for row in chunk]
     except BadRow:

@@ -70,6 +70,10 @@ class Recorder:
                 self._wake.clear()
                 if self._lines:
                     await self._commit_gathered()
+        except BaseException as e:
+            # Nothing is committed any more; who records all the same must not wait for it.
+            _refuse(self._durable, e)
+            raise
         finally:
             # On the thread that writes: one may be under way still, if we were cancelled.
             self._thread.submit(self._segment.close)
@@ -86,9 +90,7 @@ class Recorder:
         try:
             await self._on_thread(partial(self._write, content, counted))
         except BaseException as e:
-            if not durable.done():
-                durable.set_exception(e)
-                durable.exception()  # seen: nobody may be waiting any more
+            _refuse(durable, e)
             raise
         durable.set_result(None)
         self._committed(self.batch)
@@ -121,6 +123,13 @@ class Recorder:
         await self._on_thread(partial(self._store.save, batch))
         self.batch = batch
         self._committed(batch)
+
+
+def _refuse(durable: asyncio.Future[None], e: BaseException) -> None:
+    """Tell who waits for `durable` why it will not come to be."""
+    if not durable.done():
+        durable.set_exception(e)
+        durable.exception()  # seen: nobody may be waiting any more
 
 
 def _summed(a: Counts, b: Counts) -> Counts:

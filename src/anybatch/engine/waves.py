@@ -1,10 +1,12 @@
 """Planning waves: the first one from the requests file, a later one from what is to be retried."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +20,9 @@ from ..store.files import fsync_folder
 from ..store.journal import committed_lines
 from ..store.requests import RequestFile, write_numbers
 from ..store.store import Store
+
+Entry = tuple[int, int, int]
+"""Offset, length and prefix of a request, as `RequestFile.entries` gives them."""
 
 
 class Take(NamedTuple):
@@ -66,7 +71,7 @@ def first_wave(
         if group_prefixes and requests.shares_prefixes():
             order = array("I", requests.prefix_order())
             return list(_cut_listed(run_id, folder, order, requests, limits, probe))
-        sizes = cut((length + 1 for _, length, _ in requests.entries()), limits)
+        sizes = cut(_lengths(requests.entries(), requests.count, limits), limits)
         return [
             _planned(run_id, part=part, first=first, size=size)
             for part, (first, size) in enumerate(_placed(sizes))
@@ -95,7 +100,7 @@ def _planned(run_id: str, *, part: int, first: int, size: int, wave: int = 1) ->
 def _cut_listed(
     run_id: str,
     folder: Path,
-    numbers: Sequence[int],
+    numbers: "array[int]",
     requests: RequestFile,
     limits: Limits,
     probe: Probe,
@@ -103,14 +108,26 @@ def _cut_listed(
     wave: int = 1,
     part: int = 0,
 ) -> Iterator[Batch]:
-    """Batches that hold `numbers` in this order, each listed in an index file of its own."""
-    lengths = (length + 1 for n in numbers for _, length, _ in requests.entries(n, 1))
-    for start, size in _placed(cut(lengths, limits)):
-        batch = _planned(run_id, part=part, first=numbers[start], size=size, wave=wave)
-        path = numbers_path(folder, batch.id)
-        write_numbers(path, numbers[start : start + size], probe=probe)
-        yield replace(batch, ordered=False)
+    """Batches that hold `numbers` in this order, each listed in an index file of its own.
+
+    A batch's id tells its numbers apart from any others, so that of two processes that plan the
+    same wave differently, neither writes over what the other lists.
+    """
+    entries = (entry for n in numbers for entry in requests.entries(n, 1))
+    for start, size in _placed(cut(_lengths(entries, len(numbers), limits), limits)):
+        listed = numbers[start : start + size]
+        batch = _planned(run_id, part=part, first=listed[0], size=size, wave=wave)
+        batch = replace(batch, id=f"{batch.id}-{crc32(listed):08x}", ordered=False)
+        write_numbers(numbers_path(folder, batch.id), listed, probe=probe)
+        yield batch
         part += 1
+
+
+def _lengths(entries: Iterable[Entry], count: int, limits: Limits) -> Iterable[int]:
+    """Bytes per request as it is sent; not looked up where no limit asks for them."""
+    if limits.max_bytes is None:
+        return repeat(0, count)
+    return (length + 1 for _, length, _ in entries)
 
 
 def numbers_path(folder: Path, batch_id: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..core.model import Request, Result, Run, Spec
 from ..core.retry import standing
-from ..core.states import Outcome
+from ..core.states import TRIPPING, Outcome
 from ..datasets.sink import open_sink
 from ..datasets.source import Source
 from ..effects import Probe, unwatched
@@ -131,11 +131,16 @@ class Workspace:
         return self.store.run(run.id)
 
     def retry(self, run: Run, outcomes: frozenset[Outcome]) -> int:
-        """Plan another wave of the rows with these outcomes; how many there are."""
+        """Plan another wave of the rows with these outcomes; how many there are.
+
+        A run that the breaker stopped goes on as well, so what tripped it is asked again too.
+        """
         if run.state == "cancelling":
             raise UsageError(f"run {run.id} is being cancelled; wait until it has ended")
         if run.state == "open":
             raise UsageError(f"run {run.id} is not over yet; type its command again to go on")
+        if run.state == "stopped":
+            outcomes |= TRIPPING
         self.store.set_state(run, "open")
         return self._plan_wave(self.store.run(run.id), asked_for(outcomes, run))
 

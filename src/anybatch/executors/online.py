@@ -1,6 +1,7 @@
 """A real-time endpoint under its rate limits: one call a request."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -105,7 +106,10 @@ class Online:
             return Result(n=request.n, outcome="network", failure=Failure(message=str(e))), None
         finally:
             self._limiter.window.leave()
-        result = self._redacted(read(request, reply))
+        if not reply.ok:
+            # Before it is read: what is cut out of an error's words could hold part of the key.
+            reply = dataclasses.replace(reply, body=redacted(reply.body, self._key))
+        result = read(request, reply)
         self._settle(request, result)
         return result, self._learn(reply, result.outcome, sent_at=sent_at)
 
@@ -128,16 +132,6 @@ class Online:
         else:
             window.failed(sent_at=sent_at, now=now)
         return asked
-
-    def _redacted(self, result: Result) -> Result:
-        if result.failure is None:
-            return result
-        code = result.failure.code
-        safe = Failure(
-            message=redacted(result.failure.message, self._key),
-            code=None if code is None else redacted(code, self._key),
-        )
-        return replace(result, failure=safe)
 
 
 def _being_committed(concurrency: int) -> int:

@@ -1,8 +1,9 @@
 """Finding a provider by name: ours, yours from `anybatch.toml`, or any address."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import BadSettings
 from . import compatible
@@ -15,7 +16,16 @@ BUILT_IN: Mapping[str, Provider] = {
     provider.name: provider for provider in (LOCAL, OPENAI, GROQ, TOGETHER, MISTRAL, DOUBLEWORD)
 }
 
-_SETTABLE = ("base_url", "key_env", "concurrency", "rpm", "tpm", "parameters")
+_NUMBER = (int, "a whole number above 0")
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "base_url": (str, "a text such as 'https://host/v1'"),
+    "key_env": (str, "the name of an environment variable, or '' for none"),
+    "concurrency": _NUMBER,
+    "rpm": _NUMBER,
+    "tpm": _NUMBER,
+    "parameters": (dict, "a table"),
+}
+"""What a [providers.NAME] table may have."""
 
 
 def find(
@@ -42,24 +52,39 @@ def find(
 def _with_settings(found: Provider, table: Mapping[str, Any], *, keep_url: bool) -> Provider:
     changes = dict(table)
     where = f"[providers.{found.name}] in anybatch.toml"
-    unknown = sorted(set(changes) - set(_SETTABLE))
+    unknown = sorted(set(changes) - set(_KINDS))
     if unknown:
-        raise BadSettings(f"{where} has {unknown[0]!r}; it may have {', '.join(_SETTABLE)}")
-    types = {field.name: field.type for field in fields(Provider)}
+        raise BadSettings(f"{where} has {unknown[0]!r}; it may have {', '.join(_KINDS)}")
     for key, value in changes.items():
-        if "int" in str(types[key]) and (type(value) is not int or value < 1):
-            raise BadSettings(f"{where}: {key} must be a whole number above 0, not {value!r}")
+        kind, words = _KINDS[key]
+        too_small = type(value) is int and value < 1
+        if type(value) is not kind or too_small:
+            raise BadSettings(f"{where}: {key} must be {words}, not {value!r}")
     if "base_url" in changes:
-        changes["base_url"] = checked_url(str(changes["base_url"]), where=where)
+        changes["base_url"] = checked_url(changes["base_url"], where=where)
     if keep_url:
         changes.pop("base_url", None)
+    if changes.get("key_env") == "":
+        changes["key_env"] = None
     return replace(found, **changes)
 
 
 def checked_url(url: str, *, where: str) -> str:
-    """`url` without its last slash, if it is an HTTP address."""
-    if not url.startswith(("http://", "https://")) or len(url.split("//", 1)[1]) == 0:
+    """`url` without its last slash, if it is an HTTP address that a path can be joined to."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or any(c.isspace() or not c.isprintable() for c in url):
         raise BadSettings(f"{where}: {url!r} is not an address; write it as https://host/v1")
+    if parts.username is not None:
+        raise BadSettings(
+            f"{where}: the address of {parts.hostname!r} has a name or password in it, which would "
+            "be stored; put the key in the environment"
+        )
+    if parts.query or parts.fragment:
+        raise BadSettings(f"{where}: {url!r} must end in its path, such as /v1, without ? or #")
     return url.rstrip("/")
 
 
@@ -68,7 +93,7 @@ def _key_variable(name: str) -> str:
 
 
 def _unknown(name: str, configured: Mapping[str, Any]) -> str:
-    names = ", ".join([*BUILT_IN, *(n for n in configured if n not in BUILT_IN)])
+    names = ", ".join([*BUILT_IN, *(n for n in configured if n not in (*BUILT_IN, name))])
     return (
         f"there is no provider {name!r}; there are {names}. For another service give --base-url, "
         f"or put its base_url under [providers.{name}] in anybatch.toml"

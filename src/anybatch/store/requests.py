@@ -8,6 +8,7 @@ import struct
 import threading
 import zlib
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -156,15 +157,26 @@ class RequestFile:
         return len(set(sample)) < _SHARING * len(sample)
 
     def prefix_order(self) -> Iterator[int]:
-        """All numbers, sorted by prefix and then by place.
+        """All numbers, those that share a prefix together and in order.
 
-        A radix pass keeps this at a few bytes a request, however many there are.
+        A radix pass keeps this at a few bytes a request, however many share one.
         """
         buckets = [bytearray() for _ in range(256)]
-        pack = struct.Struct("<II").pack
+        pack = _PLACE.pack
         for n, (_, _, prefix) in enumerate(self.entries()):
             buckets[prefix & 0xFF] += pack(prefix, n)
-        return (n for bucket in buckets for _, n in sorted(struct.iter_unpack("<II", bucket)))
+        return (n for bucket in buckets for group in _groups(bucket) for n in group)
+
+
+_PLACE = struct.Struct("<II")
+"""A prefix, and the number of a request that has it."""
+
+
+def _groups(bucket: bytearray) -> "Iterable[array[int]]":
+    groups: defaultdict[int, array[int]] = defaultdict(lambda: array("I"))
+    for prefix, n in _PLACE.iter_unpack(bucket):
+        groups[prefix].append(n)
+    return groups.values()
 
 
 def _consecutive(numbers: Iterable[int]) -> Iterator[Sequence[int]]:
@@ -211,6 +223,7 @@ def read_numbers(path: Path) -> "memoryview[int]":
     with committed(path):
         content = path.read_bytes()
     numbers, checksum = content[:-4], content[-4:]
-    if zlib.crc32(numbers).to_bytes(4, "little") != checksum:
-        raise StoreCorrupt(f"{path} does not match its checksum")
+    # Four zeros would pass for the checksum of nothing.
+    if not numbers or zlib.crc32(numbers).to_bytes(4, "little") != checksum:
+        raise StoreCorrupt(f"{str(path)!r} does not match its checksum; restore it from a backup")
     return memoryview(numbers).cast("I")

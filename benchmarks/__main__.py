@@ -1,0 +1,21 @@
+"""`python -m benchmarks [NAME …]`: print each table; exit 1 if a goal was missed."""
+
+import sys
+
+from . import cli, embedded, end_to_end, online, plan
+
+_ALL = {
+    "plan": plan.compare,
+    "end_to_end": end_to_end.compare,
+    "online": online.compare,
+    "cli": cli.compare,
+    "embedded": embedded.compare,
+}
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(_ALL)
+    return 0 if all([_ALL[name]() for name in names]) else 1
+
+
+sys.exit(main())

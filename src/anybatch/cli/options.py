@@ -1,0 +1,111 @@
+"""The options as types: their names, their help, and under which heading they stand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_ANSWER = "What the answer looks like"
+_PACE = "How fast"
+_OUTPUT = "Where the table goes"
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from anybatch import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
+Version = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version."),
+]
+
+RunWord = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its start, or `last`.")]
+Number = Annotated[int, typer.Argument(metavar="N", min=0, help="Which request; 0 is the first.")]
+Only = Annotated[str, typer.Option(help="The outcomes to try again, comma between them.")]
+Store = Annotated[
+    Path | None,
+    typer.Option(help="Where runs are kept. Default: ANYBATCH_HOME, else ~/.anybatch."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON on stdout.")]
+Forget = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")]
+Again = Annotated[bool, typer.Option("--again", help="Start over, even if this was asked before.")]
+
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="FILE",
+        help="CSV, JSONL, JSON, Parquet, Excel, a folder or glob of texts, or - for stdin.",
+    ),
+]
+Prompt = Annotated[
+    str | None, typer.Option(help="What to ask: a text with {{ column }}, or @file.")
+]
+System = Annotated[str | None, typer.Option(help="A system prompt: text or @file.")]
+Model = Annotated[str, typer.Option(metavar="PROVIDER/MODEL", help="Such as local/smollm2.")]
+BaseUrl = Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, up to /v1.")]
+ApiName = Annotated[
+    str,
+    typer.Option(help="openai.chat, openai.responses, openai.embeddings or openai.completions."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A model parameter. Repeatable."),
+]
+Sql = Annotated[str | None, typer.Option(help="An SQL query for the rows (DuckDB).")]
+BadRows = Annotated[str, typer.Option(help="What becomes of bad rows: fail or skip.")]
+
+Schema = Annotated[
+    str | None,
+    typer.Option(help="Its JSON Schema: a file, or module:Class.", rich_help_panel=_ANSWER),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="It is one of these: bug,feature,question.", rich_help_panel=_ANSWER),
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field",
+        metavar="NAME:TYPE",
+        help="It has this field, as age:integer or mood:good|bad. Repeatable.",
+        rich_help_panel=_ANSWER,
+    ),
+]
+
+Concurrency = Annotated[
+    int | None, typer.Option(min=1, help="Calls in flight at most.", rich_help_panel=_PACE)
+]
+Rpm = Annotated[
+    int | None, typer.Option(min=1, help="Requests a minute at most.", rich_help_panel=_PACE)
+]
+Tpm = Annotated[
+    int | None, typer.Option(min=1, help="Tokens a minute at most.", rich_help_panel=_PACE)
+]
+
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="A .csv .tsv .jsonl .json .parquet or .xlsx file, or - for stdout.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite the file.", rich_help_panel=_OUTPUT)
+]
+Raw = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="Leave cells that start with = + - @ as they are.",
+        rich_help_panel=_OUTPUT,
+    ),
+]

@@ -1,0 +1,310 @@
+"""A wrong command gets one line: what, where, the way out. It leaves nothing behind."""
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from anybatch.core.model import Spec
+from anybatch.datasets.source import open_source
+from anybatch.engine.workspace import Workspace
+from anybatch.settings import Settings
+from anybatch.store.sqlite import SqliteStore
+
+from .process import anybatch
+
+REQUEST = {
+    "custom_id": "a",
+    "method": "POST",
+    "url": "/v1/chat/completions",
+    "body": {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
+}
+FILES: dict[str, bytes] = {
+    "in.csv": b"id,text\n1,one\n2,two\n",
+    "empty.csv": b"",
+    "header.csv": b"id,text\n",
+    "ragged.csv": b"id,text\n1,one\n2,two,too many\n",
+    "no-encoding.csv": b"id,text\n" + bytes(range(128, 256)) * 30,
+    "in.docx": b"text",
+    "in.parquet": b"not Parquet at all",
+    "requests.jsonl": json.dumps(REQUEST).encode() + b"\n",
+    "broken.jsonl": b'{"id": 1}\n{"id": \n',
+    "not.json": b'{"type": ',
+    "list.json": b"[1, 2]",
+    "unsound.json": b'{"type": "nonsense"}',
+    "latin.txt": "größe {{ text }}".encode("latin-1"),
+    "models.py": b"class NoModel: pass\n",
+    "there.csv": b"mine\n",
+    "weights.gguf": b"GG",
+}
+"""What lies in the folder that every command runs in."""
+
+ENDPOINT = "--model fake/m --base-url http://127.0.0.1:9/v1"
+ASK = f"run in.csv --prompt {{{{text}}}} {ENDPOINT}"
+
+
+class Wrong(NamedTuple):
+    """A wrong command, and words that its one line must hold."""
+
+    command: str
+    says: tuple[str, ...]
+
+
+def ask(more: str, *says: str) -> Wrong:
+    return Wrong(f"{ASK} {more}", says)
+
+
+def read(data: str, *says: str) -> Wrong:
+    return Wrong(ASK.replace("in.csv", data), says)
+
+
+WRONG = {
+    # the data
+    "no data": Wrong(f"run --prompt x {ENDPOINT}", ("FILE", "--sql")),
+    "a missing file": read("gone.csv", "'gone.csv'", "does not exist", "path"),
+    "an empty file": read("empty.csv", "'empty.csv'", "empty", "at least one row"),
+    "a header alone": read("header.csv", "'header.csv'", "no row", "at least one row"),
+    "an unknown extension": read("in.docx", "'in.docx'", "'.docx'", ".csv"),
+    "a ragged row": read("ragged.csv", "'ragged.csv'", "line 3", "3 fields", "--bad-rows skip"),
+    "bytes of no encoding": read("no-encoding.csv", "'no-encoding.csv'", "UTF-8"),
+    "a broken line of JSON": read("broken.jsonl", "'broken.jsonl'", "line 2", "--bad-rows skip"),
+    "a Parquet file that is none": read("in.parquet", "'in.parquet'"),
+    "nothing on stdin": read("-", "'-'", "empty"),
+    "a glob that finds nothing": read("*.nothing", "'*.nothing'"),
+    "a query that does not parse": Wrong(f"run --sql select --prompt x {ENDPOINT}", ("query",)),
+    "two files": read("in.csv in.csv", "unexpected", "anybatch run --help"),
+    # the prompt
+    "no prompt": Wrong(f"run in.csv {ENDPOINT}", ("--prompt", "missing")),
+    "a column that is not there": ask("--prompt {{txt}}", "'txt'", "'id', 'text'"),
+    "a column missing in the system prompt": ask("--system {{txt}}", "'txt'", "'id', 'text'"),
+    "a template that does not parse": ask("--prompt {{text", "template", "line 1"),
+    "a missing prompt file": ask("--prompt @gone.txt", "'gone.txt'", "@"),
+    "a prompt file that is not UTF-8": ask("--prompt @latin.txt", "'latin.txt'", "UTF-8"),
+    "requests with a prompt": read("requests.jsonl", "'requests.jsonl'", "ready-made", "--prompt"),
+    # the answer
+    "a missing schema file": ask("--schema gone.json", "'gone.json'", "module:Class"),
+    "a schema that is not JSON": ask("--schema not.json", "'not.json'", "not JSON"),
+    "a schema that is no object": ask("--schema list.json", "'list.json'", "JSON Schema"),
+    "a schema that is not sound": ask("--schema unsound.json", "'unsound.json'", "nonsense"),
+    "a module that is not there": ask("--schema nowhere:Class", "'nowhere:Class'", "import"),
+    "a class that is not there": ask("--schema models:Gone", "'models:Gone'", "'Gone'"),
+    "a class that is no model": ask("--schema models:NoModel", "models:NoModel", "pydantic"),
+    "a label twice": ask("--labels a,b,a", "labels", "different", "'a'"),
+    "an empty label": ask("--labels a,,b", "labels", "empty", "''"),
+    "no label": ask("--labels=", "labels", "empty"),
+    "labels and a field": ask("--labels a,b --field x", "labels and fields", "one of them"),
+    "a schema and labels": ask("--schema x.json --labels a,b", "schema and labels"),
+    "an unknown field type": ask("--field x:what", "'x:what'", "'what'", "integer"),
+    "a field twice": ask("--field x --field x", "'x'", "twice"),
+    # the model
+    "an unknown provider": Wrong(
+        "run in.csv --prompt x --model nobody/m",
+        ("'nobody'", "openai", "--base-url", "[providers.nobody]"),
+    ),
+    "no key": Wrong("run in.csv --prompt x --model openai/m", ("'openai'", "OPENAI_API_KEY")),
+    "no model": ask("--model fake", "--model PROVIDER/MODEL", "missing"),
+    "an address that is none": ask("--base-url ftp://x", "--base-url", "'ftp://x'", "https://"),
+    "an address without a host": ask("--base-url http://", "'http://'", "https://"),
+    "an unknown api": ask("--api openai.nope", "'openai.nope'", "openai.chat"),
+    "an unknown local model": Wrong(
+        "run in.csv --prompt x --model local/nope", ("'nope'", "local/smollm2", ".gguf")
+    ),
+    "weights that are not there": Wrong(
+        "run in.csv --prompt x --model local/gone.gguf", ("'gone.gguf'", ".gguf")
+    ),
+    "an api that a local model has not": Wrong(
+        "run in.csv --prompt x --api openai.responses --model local/smollm2",
+        ("'local'", "openai.responses", "openai.chat"),
+    ),
+    "a parameter without a value": ask("--set temperature", "'temperature'", "name=value"),
+    # the pace, the rows
+    "no concurrency": ask("--concurrency 0", "'--concurrency'", "anybatch run --help"),
+    "a limit that is no number": ask("--rpm many", "'--rpm'", "anybatch run --help"),
+    "an unknown policy": ask("--bad-rows maybe", "'maybe'", "fail or skip"),
+    # the output
+    "a file in the way": ask("-o there.csv", "'there.csv'", "exists", "--force"),
+    "a folder that is not there": ask("-o gone/out.csv", "'gone'", "does not exist"),
+    "an output of no format": ask("-o out.docx", "'out.docx'", ".csv"),
+    "two things on stdout": ask("-o - --json", "--json", "-o -", "one of them"),
+    # other commands
+    "an unknown option": ask("--nope", "--nope", "anybatch run --help"),
+    "an unknown command": Wrong("nope", ("'nope'", "anybatch --help")),
+    "an unknown run": Wrong("status nope", ("'nope'", "anybatch runs")),
+    "no run at all": Wrong("results last", ("'last'", "anybatch runs")),
+    "an unknown outcome": Wrong("retry last --only nope", ("'nope'", "rate_limited")),
+    "no outcome": Wrong("retry last", ("'--only'", "anybatch retry --help")),
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_command_is_answered_in_one_line_and_leaves_nothing(
+    wrong: Wrong, home: Path
+) -> None:
+    before = listing(home)
+
+    finished = anybatch(*wrong.command.split(), home=home)
+
+    assert_one_line(finished, *wrong.says)
+    assert listing(home) == before
+    assert remains(home) == []
+
+
+def listing(home: Path) -> dict[str, bytes]:
+    """Every file but those of the store and of Python."""
+    ours = (path for path in home.rglob("*") if path.is_file())
+    return {
+        str(path): path.read_bytes()
+        for path in ours
+        if not path.is_relative_to(home / "store") and "__pycache__" not in path.parts
+    }
+
+
+def remains(home: Path) -> list[str]:
+    """The runs in the store, and what lies where their files would."""
+    if not (home / "store").exists():
+        return []
+    store = SqliteStore(home / "store")
+    try:
+        return [run.id for run in store.runs()] + [p.name for p in (store.root / "runs").iterdir()]
+    finally:
+        store.close()
+
+
+def assert_one_line(
+    finished: subprocess.CompletedProcess[str], *says: str, exit_code: int = 1
+) -> None:
+    assert finished.returncode == exit_code, finished.stderr
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("anybatch: ")
+    assert finished.stderr.endswith("\n")
+    assert finished.stderr.count("\n") == 1
+    for word in says:
+        assert word in finished.stderr
+
+
+def test_debug_shows_where_a_wrong_command_failed(home: Path) -> None:
+    finished = anybatch("--debug", *ASK.split(), "--schema", "not.json", home=home)
+
+    assert finished.returncode == 1
+    assert "Traceback" in finished.stderr
+    assert "BadSchema" in finished.stderr
+
+
+def test_debug_may_stand_anywhere(home: Path) -> None:
+    finished = anybatch(*ASK.split(), "--schema", "not.json", "--debug", home=home)
+
+    assert "Traceback" in finished.stderr
+
+
+SETTINGS = {
+    "a broken file": ("[providers\n", ("anybatch.toml", "line 1")),
+    "an unknown setting": ("colour = 1", ("anybatch.toml", "'colour'", "[providers.NAME]")),
+    "a provider that is no table": ("providers = 1", ("anybatch.toml", "[providers.NAME]")),
+    "an unknown provider setting": (
+        '[providers.lab]\nbase_url = "http://127.0.0.1:9/v1"\nspeed = 1',
+        ("[providers.lab]", "'speed'", "concurrency"),
+    ),
+    "a limit that is no number": (
+        '[providers.lab]\nbase_url = "http://127.0.0.1:9/v1"\nrpm = "many"',
+        ("[providers.lab]", "rpm", "'many'"),
+    ),
+    "a deadline that is none": ("deadline_seconds = 0", ("deadline_seconds", "0")),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_a_wrong_setting_is_answered_in_one_line(
+    text: str, says: tuple[str, ...], home: Path
+) -> None:
+    (home / "anybatch.toml").write_text(text)
+
+    finished = anybatch("run", "in.csv", "--prompt", "x", "--model", "lab/m", home=home)
+
+    assert_one_line(finished, *says)
+    assert remains(home) == []
+
+
+# --- stores ---
+
+
+@pytest.fixture
+def planned(home: Path) -> Iterator[Workspace]:
+    """A store with two runs that nobody has worked on: aa11 and aa22, two rows each."""
+    ids = iter(("aa11", "aa22"))
+    settings = Settings(home=home / "store")
+    workspace = Workspace(
+        settings=settings, store=SqliteStore(settings.home), new_id=lambda: next(ids)
+    )
+    for prompt in ("{{ text }}?", "{{ text }}!"):
+        spec = Spec(
+            provider="fake",
+            model="m",
+            api="openai.chat",
+            base_url="http://127.0.0.1:9/v1",
+            prompt=prompt,
+        )
+        workspace.plan(open_source(str(home / "in.csv")), spec)
+    yield workspace
+    workspace.store.close()
+
+
+WRONG_OF_A_RUN = {
+    "a start that two runs have": Wrong("status aa", ("'aa'", "more than one", "anybatch runs")),
+    "a request beyond the last": Wrong("show-request aa11 2", ("aa11", "0 to 1", "2")),
+    "a request below the first": Wrong("show-request aa11 -- -1", ("'N'", "--help")),
+    "a request that is no number": Wrong("show-request aa11 one", ("'N'", "--help")),
+    "an outcome that no row has": Wrong("retry aa11 --only network", ("aa11", "network")),
+    "results in the way of a file": Wrong(
+        "results aa11 -o there.csv", ("'there.csv'", "exists", "--force")
+    ),
+    "results in two places": Wrong("results aa11 -o new.csv --json", ("--json", "-o")),
+}
+
+
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize("wrong", WRONG_OF_A_RUN.values(), ids=WRONG_OF_A_RUN.keys())
+def test_a_wrong_command_about_a_run_is_answered_in_one_line(wrong: Wrong, home: Path) -> None:
+    before = listing(home)
+
+    finished = anybatch(*wrong.command.split(), home=home)
+
+    assert_one_line(finished, *wrong.says)
+    assert listing(home) == before
+
+
+@pytest.mark.usefixtures("planned")
+def test_a_store_that_a_newer_version_wrote_is_left_alone(home: Path) -> None:
+    with sqlite3.connect(home / "store" / "anybatch.db") as db:
+        db.execute("pragma user_version = 999")
+    db.close()
+
+    finished = anybatch("runs", home=home)
+
+    assert_one_line(finished, "newer", "999", "--store", exit_code=4)
+
+
+def test_a_file_where_the_store_should_be_is_left_alone(home: Path) -> None:
+    finished = anybatch(*ASK.split(), "--store", "there.csv", home=home)
+
+    assert_one_line(finished, "'there.csv'", "--store", exit_code=4)
+    assert (home / "there.csv").read_bytes() == FILES["there.csv"]
+
+
+def test_a_foreign_database_where_the_store_should_be_is_left_alone(home: Path) -> None:
+    (home / "store").mkdir()
+    (home / "store" / "anybatch.db").write_bytes(b"no database at all, " * 100)
+
+    finished = anybatch("runs", home=home)
+
+    assert_one_line(finished, "anybatch.db", "--store", exit_code=4)

@@ -1,0 +1,215 @@
+"""The commands that look at runs, and those that change them."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anybatch.testing import FakeEndpoint, Script, Status, first_of, matching
+
+from .process import LIMIT_S, anybatch, asking, report, start, until, write_rows
+
+TEXTS = ["one", "two", "three"]
+ROWS = 200
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    write_rows(tmp_path / "in.csv", TEXTS)
+    return tmp_path
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def once(*failing: str) -> Script:
+    """A refusal for the first call of each of these bodies; asked again, they are answered."""
+    return first_of(
+        *(matching(text, Status(400, message="not today"), times=1) for text in failing)
+    )
+
+
+# --- looking ---
+
+
+def test_runs_are_listed_newest_first(home: Path, endpoint: FakeEndpoint) -> None:
+    first = report(anybatch(*asking(endpoint, "--json"), home=home))
+    second = report(anybatch(*asking(endpoint, "--again", "--json"), home=home))
+
+    listed = json.loads(anybatch("runs", "--json", home=home).stdout)
+    shown = anybatch("runs", home=home).stdout.splitlines()
+
+    assert [run["id"] for run in listed] == [second["id"], first["id"]]
+    assert listed[0]["counts"] == {"succeeded": len(TEXTS)}
+    assert listed[0]["model"] == "fake/fake-1"
+    assert [line.split()[0] for line in shown] == ["run", second["id"], first["id"]]
+    assert (
+        len({line.index(word) for line, word in zip(shown, ("status", "ok", "ok"), strict=True)})
+        == 1
+    )
+
+
+def test_a_store_without_runs_says_so(tmp_path: Path) -> None:
+    finished = anybatch("runs", home=tmp_path)
+
+    assert (finished.returncode, finished.stdout) == (0, "")
+    assert "no runs" in finished.stderr
+
+
+def test_status_adds_up(home: Path, endpoint: FakeEndpoint) -> None:
+    anybatch(*asking(endpoint), home=home)
+
+    said = report(anybatch("status", "--json", home=home))
+    shown = anybatch("status", home=home).stdout
+
+    assert said["status"] == "ok"
+    assert sum(said["counts"].values()) + said["pending"] == said["total"] == len(TEXTS)
+    assert sum(sum(batch["counts"].values()) for batch in said["batches"]) == len(TEXTS)
+    assert "3 rows = 3 succeeded" in shown
+    assert "3/3" in shown
+
+
+def test_a_run_is_named_by_the_start_of_its_id(home: Path, endpoint: FakeEndpoint) -> None:
+    run = report(anybatch(*asking(endpoint, "--json"), home=home))["id"]
+
+    said = report(anybatch("status", run[:6], "--json", home=home))
+
+    assert said["id"] == run
+
+
+def test_results_come_as_json_lines(home: Path, endpoint: FakeEndpoint) -> None:
+    anybatch(*asking(endpoint), home=home)
+
+    rows = lines(anybatch("results", "--json", home=home).stdout)
+
+    assert [row["text"] for row in rows] == TEXTS
+    assert [row["answer"] for row in rows] == [f"echo: Say {text}" for text in TEXTS]
+    assert not list(home.glob("*.jsonl"))
+
+
+def test_show_request_prints_the_bytes_that_went_out(home: Path, endpoint: FakeEndpoint) -> None:
+    write_rows(home / "in.csv", ['a "quoted" größe 🎈', "two"])
+    anybatch(*asking(endpoint, "--labels", "a,b", "--set", "temperature=0.5"), home=home)
+
+    shown = [anybatch("show-request", "last", n, home=home).stdout for n in (0, 1)]
+
+    went_out = {one.sha for one in endpoint.ledger.executions}
+    assert {hashlib.sha256(body.encode()).hexdigest() for body in shown} == went_out
+
+
+def test_watch_follows_a_run_to_its_end(home: Path) -> None:
+    write_rows(home / "in.csv", [f"row {n}" for n in range(ROWS)])
+
+    with FakeEndpoint(latency=0.02) as endpoint:
+        run = start(*asking(endpoint, "--concurrency", 4), home=home)
+        until(lambda: len(endpoint.ledger.executions) > 0, what="a call")
+        watched = anybatch("watch", "last", home=home)
+        run.communicate(timeout=LIMIT_S)
+
+    assert watched.returncode == run.returncode == 0
+    assert f"{ROWS} rows = {ROWS} succeeded" in watched.stderr
+
+
+# --- changing ---
+
+
+def test_retry_asks_again_for_the_rows_of_an_outcome_and_no_others(home: Path) -> None:
+    with FakeEndpoint(script=once("two", "three")) as endpoint:
+        before = anybatch(*asking(endpoint), home=home)
+        after = anybatch("retry", "last", "--only", "bad_request", "-o", "out.jsonl", home=home)
+        executions = endpoint.ledger.by_prompt
+
+    rows = lines((home / "out.jsonl").read_text())
+    assert (before.returncode, after.returncode) == (3, 0)
+    assert "asks again for 2 rows" in after.stderr
+    assert "3 rows = 3 succeeded" in after.stderr
+    assert [row["answer"] for row in rows] == [f"echo: Say {text}" for text in TEXTS]
+    assert executions == {f"Say {text}": 1 for text in TEXTS}
+
+
+def test_the_report_says_how_to_ask_again(home: Path) -> None:
+    with FakeEndpoint(script=matching("two", Status(404, code="model_not_found"))) as endpoint:
+        finished = anybatch(*asking(endpoint), home=home)
+        run = report(anybatch("status", "--json", home=home))["id"]
+
+    assert f"anybatch retry {run} --only not_found_model" in finished.stderr
+
+
+def test_a_running_run_is_cancelled_from_another_process(home: Path) -> None:
+    write_rows(home / "in.csv", [f"row {n}" for n in range(ROWS)])
+
+    with FakeEndpoint(latency=0.05) as endpoint:
+        run = start(*asking(endpoint, "--concurrency", 2, "-o", "out.csv"), home=home)
+        until(lambda: len(endpoint.ledger.executions) > 4, what="calls")
+        cancelled = anybatch("cancel", "last", "--json", home=home)
+        run.communicate(timeout=LIMIT_S)
+        executions = endpoint.ledger.executions
+
+    counts = report(cancelled)["counts"]
+    assert cancelled.returncode == 0
+    assert run.returncode == 3
+    assert report(cancelled)["status"] == "cancelled"
+    assert set(counts) == {"succeeded", "cancelled"}
+    assert counts["succeeded"] == len(executions) < ROWS
+    assert sum(counts.values()) == ROWS
+    assert len((home / "out.csv").read_text().splitlines()) == ROWS + 1
+
+
+def test_an_idle_run_is_cancelled_and_sends_nothing_more(home: Path) -> None:
+    with FakeEndpoint(key="right") as endpoint:
+        write_rows(home / "in.csv", [f"row {n}" for n in range(20)])
+        words = asking(endpoint, "--concurrency", 1)
+        anybatch(*words, home=home, FAKE_API_KEY="wrong")
+        cancelled = anybatch("cancel", "last", home=home)
+        again = anybatch(*words, home=home, FAKE_API_KEY="right")
+
+    assert cancelled.returncode == 0
+    assert "cancelled" in cancelled.stderr
+    assert "nothing is left to do" in again.stderr
+    assert endpoint.ledger.executions == ()
+
+
+def test_what_is_over_cannot_be_cancelled(home: Path, endpoint: FakeEndpoint) -> None:
+    anybatch(*asking(endpoint), home=home)
+
+    finished = anybatch("cancel", "last", home=home)
+
+    assert finished.returncode == 0
+    assert "nothing to cancel" in finished.stderr
+    assert "3 rows = 3 succeeded" in finished.stderr
+
+
+def test_rm_forgets_a_run_with_its_files(home: Path, endpoint: FakeEndpoint) -> None:
+    anybatch(*asking(endpoint), home=home)
+
+    finished = anybatch("rm", "last", home=home)
+
+    assert finished.returncode == 0
+    assert "is gone" in finished.stderr
+    assert json.loads(anybatch("runs", "--json", home=home).stdout) == []
+    assert list((home / "store" / "runs").iterdir()) == []
+
+
+def test_rm_leaves_alone_what_another_process_works_on(home: Path) -> None:
+    write_rows(home / "in.csv", [f"row {n}" for n in range(ROWS)])
+
+    with FakeEndpoint(latency=0.05) as endpoint:
+        run = start(*asking(endpoint, "--concurrency", 8), home=home)
+        until(lambda: len(endpoint.ledger.executions) > 0, what="a call")
+        refused = anybatch("rm", "last", home=home)
+        seen = anybatch("status", "last", home=home)
+        run.communicate(timeout=LIMIT_S)
+
+    assert refused.returncode == 1
+    assert "being worked on" in refused.stderr
+    assert "anybatch watch" in seen.stdout
+    assert run.returncode == 0

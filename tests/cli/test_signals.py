@@ -1,0 +1,147 @@
+"""Ctrl-C and SIGTERM: out within seconds, nothing in flight lost, the same command goes on."""
+
+import csv
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from anybatch.engine.workspace import open_workspace
+from anybatch.settings import Settings
+from anybatch.testing import FakeEndpoint, Stall, matching
+
+from .process import LIMIT_S, anybatch, asking, report, start, until, write_rows
+
+ROWS = 300
+CALLS = 8
+OUT_WITHIN_S = 5.0
+SLACK_S = 2.0
+"""For what is not waiting: Python's own way out, on a machine that is busy with other tests."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    write_rows(tmp_path / "in.csv", [f"row {n}" for n in range(ROWS)])
+    return tmp_path
+
+
+def words(endpoint: FakeEndpoint) -> list[object]:
+    return asking(endpoint, "--concurrency", CALLS, "-o", "out.csv")
+
+
+def leave(run: subprocess.Popen[bytes], *numbers: signal.Signals) -> tuple[float, str]:
+    """Send these signals; how long it took to leave, and what was said."""
+    began = time.monotonic()
+    for number in numbers:
+        run.send_signal(number)
+    _, said = run.communicate(timeout=LIMIT_S)
+    return time.monotonic() - began, said.decode()
+
+
+def count_runs(home: Path) -> int:
+    workspace = open_workspace(Settings(home=home / "store"))
+    count = len(workspace.store.runs())
+    workspace.store.close()
+    return count
+
+
+def owners(home: Path) -> set[str | None]:
+    """Who holds the batches of the last run."""
+    workspace = open_workspace(Settings(home=home / "store"))
+    run = workspace.store.find_run("last")
+    found = {batch.owner for batch in workspace.store.batches(run.id)}
+    workspace.store.close()
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_is_in_flight_and_goes_on(
+    number: signal.Signals, home: Path
+) -> None:
+    with FakeEndpoint(latency=0.05) as endpoint:
+        run = start(*words(endpoint), home=home)
+        until(lambda: len(endpoint.ledger.executions) >= 4 * CALLS, what="calls")
+        took, said = leave(run, number)
+        executed = len(endpoint.ledger.executions)
+        seen = report(anybatch("status", "--json", home=home))
+        held = owners(home)
+        finished = anybatch(*words(endpoint), "--json", home=home)
+        executions = endpoint.ledger.by_prompt
+
+    with open(home / "out.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert run.returncode == 130
+    assert took < OUT_WITHIN_S
+    assert "run the same command again and it goes on" in said
+    assert seen["counts"] == {"succeeded": executed}
+    assert held == {None}
+    assert report(finished)["repeated_at_most"] == 0
+    assert [row["id"] for row in rows] == [str(n) for n in range(ROWS)]
+    assert executions == {f"Say row {n}": 1 for n in range(ROWS)}
+
+
+def test_an_interrupted_run_leaves_no_output(home: Path) -> None:
+    with FakeEndpoint(latency=0.05) as endpoint:
+        run = start(*words(endpoint), home=home)
+        until(lambda: len(endpoint.ledger.executions) >= CALLS, what="calls")
+        leave(run, signal.SIGINT)
+
+    assert not (home / "out.csv").exists()
+    assert not list(home.glob(".out*"))
+
+
+def test_a_service_that_stalls_does_not_hold_us_up(home: Path) -> None:
+    with FakeEndpoint(script=matching("row 1", Stall(60))) as endpoint:
+        run = start(*words(endpoint), home=home)
+        until(lambda: endpoint.ledger.running >= CALLS, what="stalled calls")
+        took, said = leave(run, signal.SIGINT)
+        seen = report(anybatch("status", "--json", home=home))
+        answered = [one for one in endpoint.ledger.executions if one.outcome == "answered"]
+
+    assert run.returncode == 130
+    assert took < OUT_WITHIN_S + SLACK_S
+    assert "goes on" in said
+    assert seen["counts"] == {"succeeded": len(answered)}
+    assert owners(home) == {None}
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_the_run_still_goes_on(home: Path) -> None:
+    with FakeEndpoint(script=[Stall(60)] * CALLS) as endpoint:
+        run = start(*words(endpoint), home=home)
+        until(lambda: endpoint.ledger.running >= CALLS, what="stalled calls")
+        run.send_signal(signal.SIGINT)
+        assert run.stderr is not None
+        while b"once more leaves at once" not in run.stderr.readline():
+            pass
+        took, _ = leave(run, signal.SIGINT)
+        finished = anybatch(*words(endpoint), "--json", home=home)
+
+    said = report(finished)
+    assert run.returncode == 130
+    assert took < 2.0
+    assert said["counts"] == {"succeeded": ROWS}
+    assert said["repeated_at_most"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_stopped_while_it_is_planned_never_was(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.csv", ["a text that takes a while to plan"] * 400_000)
+    runs = tmp_path / "store" / "runs"
+
+    with FakeEndpoint() as endpoint:
+        run = start(*asking(endpoint), home=tmp_path)
+        until(lambda: any(runs.glob("*/requests.jsonl")), what="planning")
+        took, said = leave(run, number)
+        left = count_runs(tmp_path)
+        write_rows(tmp_path / "in.csv", ["one"])
+        anybatch(*asking(endpoint), home=tmp_path)
+
+    assert run.returncode == (130 if number == signal.SIGINT else -number)
+    assert took < OUT_WITHIN_S
+    assert "Traceback" not in said
+    assert left == 0
+    assert len(list(runs.iterdir())) == 1

@@ -1,0 +1,119 @@
+"""A result counts once it is committed, and who recorded it knows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from anybatch.core.model import Batch, Result, Run
+from anybatch.effects import unwatched
+from anybatch.engine.recorder import Recorder
+from anybatch.errors import StoreUnwritable
+from anybatch.store.journal import committed_lines
+from anybatch.store.sqlite import SqliteStore
+from anybatch.testing.clock import START
+
+from .harness import spec
+
+DISK_FULL = StoreUnwritable("the disk is full")
+
+
+class FillsUp(SqliteStore):
+    """A store that takes so many commits and no more."""
+
+    room = 1
+
+    def save(self, batch: Batch) -> None:
+        if self.room == 0:
+            raise DISK_FULL
+        self.room -= 1
+        super().save(batch)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FillsUp]:
+    with closing(FillsUp(tmp_path)) as store:
+        run = Run(
+            id="run",
+            created_at=START,
+            source="rows",
+            spec=spec(),
+            fingerprint="f",
+            parts={},
+            columns=(),
+            total=9,
+        )
+        batch = Batch(id="b", run_id="run", wave=1, part=0, status="planned", first=0, size=9)
+        store.add_run(run, [batch])
+        store.folder("run").mkdir()
+        yield store
+
+
+@pytest_asyncio.fixture
+async def recorder(store: FillsUp) -> AsyncIterator[Recorder]:
+    lease = timedelta(minutes=1)
+    claimed = store.claim(
+        *store.batches("run"), status="running", owner="me", lease_until=START + lease, window=1
+    )
+    assert claimed is not None
+    with ThreadPoolExecutor(1) as thread:
+        yield Recorder(
+            claimed,
+            store=store,
+            thread=thread,
+            probe=unwatched,
+            now=lambda: START,
+            lease=lease,
+            committed=lambda batch: None,
+        )
+
+
+def result(n: int) -> Result:
+    return Result(n=n, outcome="succeeded")
+
+
+async def test_what_is_recorded_is_committed_when_record_returns(
+    store: FillsUp, recorder: Recorder
+) -> None:
+    running = asyncio.create_task(recorder.run())
+    await recorder.record(result(3), result(1))
+
+    (batch,) = store.batches("run")
+    lines = committed_lines(store.folder("run"), "b", batch.journal)
+    assert [line[:6] for _, _, line in lines] == [b'{"n":3', b'{"n":1']
+    assert batch.counts == recorder.batch.counts == {"succeeded": 2}
+    recorder.close()
+    await running
+
+
+async def test_after_a_refused_commit_nobody_waits_for_another(
+    store: FillsUp, recorder: Recorder
+) -> None:
+    running = asyncio.create_task(recorder.run())
+    await recorder.record(result(0))
+
+    async with asyncio.timeout(10):
+        for late in (1, 2):
+            with pytest.raises(StoreUnwritable, match="the disk is full"):
+                await recorder.record(result(late))
+        with pytest.raises(StoreUnwritable, match="the disk is full"):
+            await running
+
+    (batch,) = store.batches("run")
+    assert batch.counts == recorder.batch.counts == {"succeeded": 1}
+
+
+async def test_after_a_cancellation_nobody_waits_for_a_commit(recorder: Recorder) -> None:
+    running = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await recorder.record(result(0))

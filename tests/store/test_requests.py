@@ -1,0 +1,291 @@
+"""Any requests of a run can be read, in any order, in constant memory."""
+
+import os
+import re
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anybatch.core.model import Request
+from anybatch.core.template import Rendered
+from anybatch.effects import unwatched
+from anybatch.errors import StoreCorrupt, StoreUnwritable
+from anybatch.store.requests import (
+    ENTRY,
+    RequestFile,
+    RequestWriter,
+    read_numbers,
+    write_numbers,
+)
+from anybatch.testing import Crash, CrashAt, Watch
+
+from .limits import largest_file
+
+PREFIXES = st.integers(0, 3) | st.integers(0, 2**32 - 1)
+BODIES = st.binary(max_size=40)
+RENDERED = st.lists(st.builds(Rendered, body=BODIES, prefix=PREFIXES), max_size=40)
+
+
+def written(folder: Path, requests: Sequence[Rendered], *, at_once: int = 7) -> Path:
+    writer = RequestWriter(folder, probe=unwatched)
+    for start in range(0, len(requests), at_once):
+        writer.add(requests[start : start + at_once])
+    writer.close()
+    return folder
+
+
+@given(RENDERED, st.data())
+def test_any_requests_are_read_in_any_order(requests: list[Rendered], data: st.DataObject) -> None:
+    numbers = st.integers(0, len(requests) - 1) if requests else st.nothing()
+    wanted = data.draw(st.lists(numbers))
+
+    with TemporaryDirectory() as folder, RequestFile(written(Path(folder), requests)) as file:
+        found = list(file.read(wanted))
+
+    assert found == [Request(n=n, body=requests[n].body) for n in wanted]
+
+
+@given(RENDERED)
+def test_the_index_says_where_each_request_lies(requests: list[Rendered]) -> None:
+    with TemporaryDirectory() as folder:
+        with RequestFile(written(Path(folder), requests)) as file:
+            entries, count = list(file.entries()), file.count
+        content = (Path(folder) / "requests.jsonl").read_bytes()
+        index_size = (Path(folder) / "requests.index").stat().st_size
+
+    assert count == len(requests)
+    assert index_size == ENTRY.size * count == 16 * count
+    assert content == b"".join(request.body + b"\n" for request in requests)
+    assert [content[at : at + length] for at, length, _ in entries] == [r.body for r in requests]
+    assert [prefix for _, _, prefix in entries] == [r.prefix for r in requests]
+
+
+def test_thousands_of_requests_are_read_across_the_edges_of_what_is_read_at_once(tmp_path) -> None:
+    requests = [Rendered(b"%d" % n * (n % 5), n) for n in range(5_000)]
+    wanted = [*range(1_000, 4_500), 7, 6, 5, *range(1_023, 1_026), 4_999, 0, 0]
+
+    with RequestFile(written(tmp_path, requests, at_once=1_000)) as file:
+        found = list(file.read(wanted))
+        tail = list(file.entries(4_998, 2))
+
+    assert found == [Request(n=n, body=requests[n].body) for n in wanted]
+    assert [prefix for _, _, prefix in tail] == [4_998, 4_999]
+
+
+def test_a_requests_file_is_written_once(tmp_path: Path) -> None:
+    written(tmp_path, [Rendered(b"{}", 0)])
+
+    with pytest.raises(StoreUnwritable, match=re.escape(str(tmp_path))):
+        RequestWriter(tmp_path, probe=unwatched)
+
+
+def test_nothing_is_durable_before_the_files_and_their_names_are(tmp_path: Path) -> None:
+    watch = Watch()
+    writer = RequestWriter(tmp_path, probe=watch)
+
+    writer.add([Rendered(b"{}", 0)])
+    writer.close()
+
+    effects = [name for name, moment in watch.crossings if moment == "after"]
+    assert effects == ["requests.write", "requests.fsync", "requests.fsync", "folder.fsync"]
+
+
+# --- grouped by prefix ---
+
+
+@given(st.lists(PREFIXES, max_size=60))
+def test_requests_that_share_a_prefix_come_together_and_in_order(prefixes: list[int]) -> None:
+    requests = [Rendered(b"{}", prefix) for prefix in prefixes]
+
+    with TemporaryDirectory() as folder, RequestFile(written(Path(folder), requests)) as file:
+        numbers = list(file.prefix_order())
+
+    assert sorted(numbers) == list(range(len(prefixes)))
+    for group in groups(numbers, prefixes):
+        assert group == [n for n, prefix in enumerate(prefixes) if prefix == prefixes[group[0]]]
+
+
+def groups(numbers: list[int], prefixes: list[int]) -> Iterator[list[int]]:
+    """Cut `numbers` where the prefix changes."""
+    group: list[int] = []
+    for n in numbers:
+        if group and prefixes[n] != prefixes[group[0]]:
+            yield group
+            group = []
+        group.append(n)
+    if group:
+        yield group
+
+
+PREFIX_LISTS: dict[str, tuple[Sequence[int], bool]] = {
+    "no requests": ([], False),
+    "one request": ([1], False),
+    "all different": (range(5_000), False),
+    "all alike": ([7] * 5_000, True),
+    "pairs": ([n // 2 for n in range(5_000)], True),
+    "hardly any alike": ([*range(5_000), *range(10)], False),
+    "alike, but far apart": ([*range(2_500), *range(2_500)], True),
+}
+
+
+@pytest.mark.parametrize(("prefixes", "shared"), PREFIX_LISTS.values(), ids=PREFIX_LISTS.keys())
+def test_prefixes_are_shared_if_grouping_them_would_pay(tmp_path, prefixes, shared: bool) -> None:
+    requests = [Rendered(b"{}", prefix) for prefix in prefixes]
+
+    with RequestFile(written(tmp_path, requests, at_once=1_000)) as file:
+        assert file.shares_prefixes() == shared
+
+
+# --- memory ---
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """200,000 requests that share five prefixes."""
+    requests = [Rendered(b'{"n":%06d}' % n, n % 5) for n in range(200_000)]
+    return written(tmp_path, requests, at_once=5_000)
+
+
+def peak_bytes(read: Callable[[], Iterable[object]]) -> int:
+    """The most memory held while everything that `read()` gives goes by."""
+    tracemalloc.start()
+    try:
+        for _ in read():
+            pass
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_reading_200_000_requests_takes_constant_memory(many: Path) -> None:
+    with RequestFile(many) as file:
+        assert peak_bytes(lambda: file.read(range(file.count))) < 1_000_000
+
+
+def test_ordering_200_000_requests_takes_a_few_bytes_each(many: Path) -> None:
+    with RequestFile(many) as file:
+        assert peak_bytes(file.prefix_order) < 200_000 * 16
+
+
+def test_large_bodies_are_not_read_all_at_once(tmp_path: Path) -> None:
+    length, count = 1 << 20, 64
+    with open(tmp_path / "requests.jsonl", "wb") as bodies:
+        bodies.truncate((length + 1) * count)  # a hole: it costs no disk
+    entries = b"".join(ENTRY.pack(n * (length + 1), length, 0) for n in range(count))
+    (tmp_path / "requests.index").write_bytes(entries)
+
+    with RequestFile(tmp_path) as file:
+        assert peak_bytes(lambda: file.read(range(count))) < 5 * length
+
+
+# --- what the disk can do to it ---
+
+
+@pytest.mark.parametrize("name", ["requests.jsonl", "requests.index"])
+def test_a_file_that_is_gone_is_named_and_nothing_stays_open(tmp_path: Path, name: str) -> None:
+    written(tmp_path, [Rendered(b"{}", 0)])
+    (tmp_path / name).unlink()
+    open_before = len(os.listdir("/dev/fd"))
+
+    with pytest.raises(StoreCorrupt, match=re.escape(str(tmp_path / name))):
+        RequestFile(tmp_path)
+
+    assert len(os.listdir("/dev/fd")) == open_before
+
+
+def test_bodies_that_were_cut_off_are_noticed(tmp_path: Path) -> None:
+    written(tmp_path, [Rendered(b"0123456789", 0)] * 3)
+    os.truncate(tmp_path / "requests.jsonl", 25)
+
+    with RequestFile(tmp_path) as file:
+        assert [request.n for request in file.read([0, 1])] == [0, 1]
+        with pytest.raises(StoreCorrupt, match="ends at byte 25, too early"):
+            list(file.read([2]))
+
+
+def test_an_index_that_was_cut_off_is_noticed(tmp_path: Path) -> None:
+    written(tmp_path, [Rendered(b"{}", 0)] * 3)
+    os.truncate(tmp_path / "requests.index", 40)
+
+    with RequestFile(tmp_path) as file:
+        with pytest.raises(StoreCorrupt, match="too early"):
+            list(file.read([2]))
+        with pytest.raises(StoreCorrupt, match="too early"):
+            list(file.entries(1, 2))
+
+
+def test_a_disk_that_takes_no_more_is_named(tmp_path: Path) -> None:
+    writer = RequestWriter(tmp_path, probe=unwatched)
+    writer.add([Rendered(b"x" * 1_000, 0)])
+
+    with largest_file(500), pytest.raises(StoreUnwritable, match=re.escape(str(tmp_path))):
+        writer.close()
+
+    writer.close()
+
+
+# --- the numbers of a batch that is not a range ---
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
+def test_numbers_come_back_as_they_were_written(numbers: list[int]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "b.index"
+
+        count = write_numbers(path, numbers, probe=unwatched)
+
+        assert count == len(numbers)
+        assert list(read_numbers(path)) == numbers
+        assert path.stat().st_size == 4 * count + 4
+        assert os.listdir(folder) == ["b.index"]
+
+
+@given(st.binary(max_size=40))
+def test_numbers_that_do_not_match_their_checksum_are_refused(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "b.index"
+        path.write_bytes(content)
+
+        with pytest.raises(StoreCorrupt, match=r"b\.index"):
+            read_numbers(path)
+
+
+def test_numbers_that_were_cut_off_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "b.index"
+    write_numbers(path, range(10), probe=unwatched)
+
+    for size in range(44):
+        os.truncate(path, size)
+        with pytest.raises(StoreCorrupt):
+            read_numbers(path)
+        write_numbers(path, range(10), probe=unwatched)
+
+
+def test_numbers_that_are_gone_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreCorrupt, match="is gone"):
+        read_numbers(tmp_path / "b.index")
+
+
+def test_numbers_appear_whole_or_not_at_all_wherever_the_writer_dies(tmp_path: Path) -> None:
+    path, watch = tmp_path / "b.index", Watch()
+    write_numbers(path, [1, 2, 3], probe=watch)
+
+    for k in range(1, len(watch.crossings) + 1):
+        with pytest.raises(Crash):
+            write_numbers(path, [4, 5, 6, 7], probe=CrashAt(k))
+        assert list(read_numbers(path)) in ([1, 2, 3], [4, 5, 6, 7])
+
+
+def test_numbers_that_the_disk_refuses_leave_the_old_ones(tmp_path: Path) -> None:
+    path = tmp_path / "b.index"
+    write_numbers(path, [1, 2, 3], probe=unwatched)
+
+    with largest_file(10), pytest.raises(StoreUnwritable, match=re.escape(str(path))):
+        write_numbers(path, range(100), probe=unwatched)
+
+    assert list(read_numbers(path)) == [1, 2, 3]

@@ -1,0 +1,270 @@
+"""The SQLite store keeps a store's promises, and a few of its own."""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from anybatch.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreUnwritable
+from anybatch.store import sqlite
+from anybatch.store.sqlite import SqliteStore, migrations
+
+from .contract import StoreContract
+from .given import RUN, batch
+from .limits import largest_file
+from .racing import Opener, among_processes, opens_in_step
+
+NAME = "anybatch.db"
+
+
+class TestSqliteStore(StoreContract):
+    @pytest.fixture
+    def opener(self, tmp_path: Path) -> Opener:
+        return partial(SqliteStore, tmp_path / "a store")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path)
+    yield store
+    store.close()
+
+
+def opened(root: Path) -> None:
+    SqliteStore(root).close()
+
+
+def ask(root: Path, statement: str) -> list[tuple[object, ...]]:
+    """What the database in `root` says, without the store."""
+    db = sqlite3.connect(root / NAME)
+    try:
+        with db:
+            return db.execute(statement).fetchall()
+    finally:
+        db.close()
+
+
+# --- the schema ---
+
+
+def test_a_new_store_has_the_whole_schema_and_our_mark(tmp_path: Path) -> None:
+    opened(tmp_path)
+
+    tables = {name for (name,) in ask(tmp_path, "select name from sqlite_schema")}
+    assert {"runs", "batches", "events"} <= tables
+    assert ask(tmp_path, "pragma user_version") == [(len(migrations()),)]
+    assert ask(tmp_path, "pragma application_id") == [(int.from_bytes(b"anyB"),)]
+    assert ask(tmp_path, "pragma journal_mode") == [("wal",)]
+
+
+def test_a_step_of_the_schema_is_taken_once(store: SqliteStore, tmp_path: Path) -> None:
+    store.add_run(RUN, [batch(RUN)])
+    before = ask(tmp_path, "select sql from sqlite_schema order by name")
+
+    opened(tmp_path)
+
+    assert ask(tmp_path, "select sql from sqlite_schema order by name") == before
+    assert store.batches(RUN.id) == [batch(RUN)]
+
+
+def test_the_steps_are_numbered_in_order() -> None:
+    folder = files("anybatch.store") / "migrations"
+    names = sorted(step.name for step in folder.iterdir())
+
+    assert [name[:5] for name in names] == [f"{k:04}_" for k in range(1, len(names) + 1)]
+
+
+def test_a_store_of_a_newer_anybatch_is_refused_and_left_alone(tmp_path: Path) -> None:
+    opened(tmp_path)
+    ask(tmp_path, "pragma user_version = 99")
+
+    with pytest.raises(SchemaTooNew, match=r"schema 99, this one knows \d+\): upgrade anybatch"):
+        SqliteStore(tmp_path)
+
+    assert ask(tmp_path, "pragma user_version") == [(99,)]
+
+
+def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    ask(tmp_path, "create table places (url text)")
+    ask(tmp_path, "pragma user_version = 1")
+
+    with pytest.raises(StoreCorrupt, match="belongs to another program"):
+        SqliteStore(tmp_path)
+
+    assert ask(tmp_path, "select name from sqlite_schema") == [("places",)]
+
+
+def test_processes_that_open_new_stores_in_step_do_not_disturb_each_other(tmp_path: Path) -> None:
+    roots = [tmp_path / str(k) for k in range(20)]
+
+    opens = among_processes(partial(opens_in_step, SqliteStore, roots))
+
+    assert opens == [20] * 4
+
+
+# --- statements ---
+
+NEWER = re.compile(
+    r"\b(octet_length|timediff|concat|concat_ws|string_agg|jsonb\w*|json_pretty"
+    r"|json_error_position|unistr|if)\s*\(|\bsubsec(ond)?\b",
+    re.IGNORECASE,
+)
+"""What came after SQLite 3.40, the oldest that we promise to run on."""
+
+
+def test_every_statement_is_used_and_every_name_that_is_used_exists() -> None:
+    source = Path(sqlite.__file__).read_text("utf-8")
+    used = re.findall(r'(?:_SQL\[|_rows\(|_write\()\s*"(\w+)"', source)
+
+    assert sorted(set(used)) == sorted(sqlite._SQL)
+
+
+def test_every_statement_says_in_a_sentence_what_it_does() -> None:
+    text = (files("anybatch.store") / "queries.sql").read_text("utf-8")
+    named = re.findall(r"^-- (\w+) --\n-- [A-Z].*\.$", text, re.MULTILINE)
+
+    assert named == list(sqlite._SQL)
+    assert all(statement.count(";") == 1 for statement in sqlite._SQL.values())
+
+
+@pytest.mark.parametrize("statement", [*sqlite._SQL.values(), *migrations()])
+def test_no_statement_needs_a_newer_sqlite_than_3_40(statement: str) -> None:
+    assert NEWER.search(statement) is None
+
+
+@pytest.mark.parametrize("name", sqlite._SQL)
+def test_every_statement_fits_the_schema(store: SqliteStore, name: str, tmp_path: Path) -> None:
+    statement = sqlite._SQL[name]
+    values = dict.fromkeys(re.findall(r":(\w+)", statement))
+
+    db = sqlite3.connect(tmp_path / NAME)
+    plan = db.execute(f"explain {statement}", values).fetchall()
+    db.close()
+
+    assert plan
+
+
+# --- all or nothing ---
+
+
+def test_a_run_whose_batches_clash_is_not_added_at_all(store: SqliteStore) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        store.add_run(RUN, [batch(RUN), batch(RUN)])
+
+    assert not store.has_run(RUN.id)
+    store.add_run(RUN, [batch(RUN)])
+
+
+def test_a_wave_that_clashes_is_not_planned_at_all(store: SqliteStore) -> None:
+    first = batch(RUN)
+    store.add_run(RUN, [first])
+
+    with pytest.raises(sqlite3.IntegrityError):
+        store.add_wave(RUN, [batch(RUN, wave=2), first], [replace(first, retried={"network": 1})])
+
+    assert store.run(RUN.id) == RUN
+    assert store.batches(RUN.id) == [first]
+
+
+def test_a_status_that_nobody_knows_is_not_written(store: SqliteStore) -> None:
+    unknown = replace(batch(RUN), status="lost")  # type: ignore[arg-type]
+
+    with pytest.raises(sqlite3.IntegrityError):
+        store.add_run(RUN, [unknown])
+
+
+# --- what the disk can do to it ---
+
+NO_DATABASES = {
+    "text": b"id,text\n1,a\n",
+    "a page of text": b"hello, world\n" * 1000,
+    "a header and noise": b"SQLite format 3\x00" + bytes(range(256)) * 16,
+}
+
+
+@pytest.mark.parametrize("content", NO_DATABASES.values(), ids=NO_DATABASES.keys())
+def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path, content) -> None:
+    (tmp_path / NAME).write_bytes(content)
+
+    with pytest.raises(StoreCorrupt) as refused:
+        SqliteStore(tmp_path)
+
+    assert str(tmp_path / NAME) in str(refused.value)
+    assert "--store" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert (tmp_path / NAME).read_bytes() == content
+
+
+def test_a_database_with_a_broken_page_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path)
+    with open(tmp_path / NAME, "r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 4000)
+
+    with pytest.raises(StoreCorrupt, match="not a sound anybatch store"):
+        SqliteStore(tmp_path).runs()
+
+
+def test_a_file_in_place_of_the_folder_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+
+    for root in (file, file / "below"):
+        with pytest.raises(
+            StoreUnwritable, match=re.escape(f"{str(root)!r}: a file is in the way")
+        ):
+            SqliteStore(root)
+
+    assert file.read_text() == "mine"
+
+
+def test_a_folder_in_place_of_the_database_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+
+    with pytest.raises(StoreUnwritable, match=re.escape(str(tmp_path / NAME))):
+        SqliteStore(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_we_may_not_write_to_is_refused_by_name(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+
+    with pytest.raises(StoreUnwritable, match=re.escape(str(tmp_path))):
+        SqliteStore(tmp_path)
+
+
+def test_a_disk_that_takes_no_more_loses_nothing(store: SqliteStore, tmp_path: Path) -> None:
+    store.add_run(RUN, [batch(RUN)])
+    large = replace(RUN, id="large", columns=("x" * 1_000_000,))
+
+    with largest_file(200_000), pytest.raises(StoreUnwritable, match=re.escape(str(tmp_path))):
+        store.add_run(large, [])
+
+    assert store.runs() == [RUN]
+    store.add_run(large, [])
+    assert store.has_run("large")
+
+
+def test_a_store_that_was_closed_says_so(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    store.close()
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        store.runs()
+
+
+def test_a_store_that_could_not_be_opened_holds_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"no database")
+    open_before = len(os.listdir("/dev/fd"))
+
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            SqliteStore(tmp_path)
+
+    assert len(os.listdir("/dev/fd")) == open_before
