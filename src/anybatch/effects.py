@@ -1,4 +1,4 @@
-"""The boundary that every effect on the world passes: a file write, an fsync, a transaction, a call.
+"""The boundary that every effect on the world passes: a write, an fsync, a transaction, a call.
 
 In production it is open and costs a function call. Tests put a probe there to watch the effects go
 by, or to die before or after any one of them.

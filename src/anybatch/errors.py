@@ -12,7 +12,7 @@ A failed request is data (`core.model.Failure`); only a broken program or a wron
     │   ├── OutputExists         a file is in the way and `--force` was not given
     │   └── UnknownRun           no run has that id
     ├── StoreError               the durable record cannot be used
-    │   ├── StoreUnwritable      disk full, read-only, an fsync error: we stop and keep what is there
+    │   ├── StoreUnwritable      disk full, read-only, an fsync error: what is there is kept
     │   ├── SchemaTooNew         the store was written by a newer anybatch
     │   ├── StoreCorrupt         what is on disk contradicts what was committed
     │   └── LeaseLost            another process owns the batch now; our write was refused

@@ -25,7 +25,6 @@ from anybatch.wire.jsonl import write_line
 from .harness import Model, NewWorld, spec
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_run_that_is_half_done_comes_out_with_its_other_rows_pending(
     new_world: NewWorld,
 ) -> None:

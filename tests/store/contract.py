@@ -296,8 +296,16 @@ class LeaseContract(Base):
         store.save(replace(mine, owner=None, lease_until=None))
 
         assert not store.renew(mine, lease_until=UNTIL)
-        owned(store, replace(mine, owner=None), owner="b")
+        owned(store, replace(mine, owner=None, lease_until=None), owner="b")
         assert not store.renew(mine, lease_until=UNTIL)
+
+    def test_a_batch_renewed_since_it_was_seen_is_not_claimed(self, store, planned) -> None:
+        seen = owned(store, planned)
+        store.renew(seen, lease_until=UNTIL + MINUTE)
+
+        taken = claimed(store, seen, owner="b")
+
+        assert taken is None
 
     def test_of_eight_threads_one_gets_each_batch(self, store: Store) -> None:
         seen = [batch(RUN, part=part) for part in range(20)]

@@ -15,13 +15,8 @@ from anybatch.core.model import Request
 from anybatch.core.template import Rendered
 from anybatch.effects import unwatched
 from anybatch.errors import StoreCorrupt, StoreUnwritable
-from anybatch.store.requests import (
-    ENTRY,
-    RequestFile,
-    RequestWriter,
-    read_numbers,
-    write_numbers,
-)
+from anybatch.store.numbers import read_numbers, write_numbers
+from anybatch.store.requests import ENTRY, RequestFile, RequestWriter
 from anybatch.testing import Crash, CrashAt, Watch
 
 from .limits import largest_file
@@ -32,10 +27,10 @@ RENDERED = st.lists(st.builds(Rendered, body=BODIES, prefix=PREFIXES), max_size=
 
 
 def written(folder: Path, requests: Sequence[Rendered], *, at_once: int = 7) -> Path:
-    writer = RequestWriter(folder, probe=unwatched)
-    for start in range(0, len(requests), at_once):
-        writer.add(requests[start : start + at_once])
-    writer.close()
+    with RequestWriter(folder, probe=unwatched) as writer:
+        for start in range(0, len(requests), at_once):
+            writer.add(requests[start : start + at_once])
+        writer.finish()
     return folder
 
 
@@ -86,13 +81,14 @@ def test_a_requests_file_is_written_once(tmp_path: Path) -> None:
 
 def test_nothing_is_durable_before_the_files_and_their_names_are(tmp_path: Path) -> None:
     watch = Watch()
-    writer = RequestWriter(tmp_path, probe=watch)
 
-    writer.add([Rendered(b"{}", 0)])
-    writer.close()
+    with RequestWriter(tmp_path, probe=watch) as writer:
+        writer.add([Rendered(b"{}", 0)])
+        writer.finish()
 
     effects = [name for name, moment in watch.crossings if moment == "after"]
-    assert effects == ["requests.write", "requests.fsync", "requests.fsync", "folder.fsync"]
+    written = ["requests.write", "index.write"]
+    assert effects == [*written, "requests.fsync", "index.fsync", "folder.fsync"]
 
 
 # --- grouped by prefix ---
@@ -220,13 +216,11 @@ def test_an_index_that_was_cut_off_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_takes_no_more_is_named(tmp_path: Path) -> None:
-    writer = RequestWriter(tmp_path, probe=unwatched)
-    writer.add([Rendered(b"x" * 1_000, 0)])
+    with RequestWriter(tmp_path, probe=unwatched) as writer:
+        writer.add([Rendered(b"x" * 1_000, 0)])
 
-    with largest_file(500), pytest.raises(StoreUnwritable, match=re.escape(str(tmp_path))):
-        writer.close()
-
-    writer.close()
+        with largest_file(500), pytest.raises(StoreUnwritable, match=re.escape(str(tmp_path))):
+            writer.finish()
 
 
 # --- the numbers of a batch that is not a range ---

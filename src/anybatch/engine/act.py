@@ -14,7 +14,8 @@ from ..core.model import Batch, Failure, Json, Request, Result, Run
 from ..effects import Probe
 from ..executors.executor import CallExecutor
 from ..store.journal import committed_lines
-from ..store.requests import RequestFile, read_numbers
+from ..store.numbers import read_numbers
+from ..store.requests import RequestFile
 from ..store.store import Event, Store
 from ..wire.jsonl import number_of
 from ..wire.openai import with_budget

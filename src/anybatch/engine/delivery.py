@@ -11,10 +11,10 @@ from typing import Any
 from ..core.join import Layout, joined, layout
 from ..core.model import Result, Run
 from ..store.journal import committed_lines, segment_path
+from ..store.rows import read_rows
 from ..store.store import Store
 from ..wire.jsonl import number_of, read_result
 from .answers import Reader
-from .intake import kept_rows
 
 _CHUNK = 4096
 _WINDOW = 1 << 18
@@ -96,7 +96,7 @@ def joined_rows(store: Store, run: Run) -> Iterator[list[list[Any]]]:
     """The joined table in chunks: each row's cells in the order of `layout_of(run).columns`."""
     reader = Reader(run.spec)
     join = partial(joined, to=layout_of(run))
-    pairs = zip(kept_rows(store, run), results(store, run), strict=True)
+    pairs = zip(read_rows(store.folder(run.id)), results(store, run), strict=True)
     while chunk := list(islice(pairs, _CHUNK)):
         yield [
             join(row, result, None if result is None else reader.value(result))

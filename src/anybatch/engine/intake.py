@@ -2,7 +2,7 @@
 
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,14 +19,14 @@ from ..datasets.source import Source
 from ..effects import Probe, effect
 from ..errors import BadInput, BadSettings, StoreUnwritable
 from ..providers.provider import Provider
-from ..store.files import fsync, fsync_folder, unwritable
-from ..store.requests import RequestWriter, write_all
+from ..store.files import fsync_folder, unwritable
+from ..store.requests import RequestWriter
+from ..store.rows import RowWriter
 from ..store.store import Store
 from ..wire import openai as wire
 from .owners import dead_among
 from .waves import first_wave
 
-ROWS = "rows.jsonl"
 _MARK = ".planning"
 """Ends the name of a file beside the folder of a run while it is planned, and says by whom."""
 
@@ -193,20 +193,22 @@ def _write(
     if not first:
         raise _nothing_to_send(source, bad)
     asking = _asking(source, spec, first)
-    rows = _RowWriter(folder / ROWS, probe=intake.probe)
-    requests = RequestWriter(folder, probe=intake.probe)
     columns: dict[str, None] = {}
     budgeted, at = True, 1
-    for chunk in chain([first], chunks):
-        kept, rendered = _rendered(chunk, asking.render, bad, at=at)
-        at += len(chunk)
-        budgeted = budgeted and all(map(asking.has_budget, kept))
-        kept = list(map(asking.keep, kept))
-        columns.update(dict.fromkeys(chain.from_iterable(kept)))
-        rows.add(kept)
-        requests.add(rendered)
-    requests.close()
-    digest = rows.close()
+    with (
+        RowWriter(folder, probe=intake.probe) as rows,
+        RequestWriter(folder, probe=intake.probe) as requests,
+    ):
+        for chunk in chain([first], chunks):
+            kept, rendered = _rendered(chunk, asking.render, bad, at=at)
+            at += len(chunk)
+            budgeted = budgeted and all(map(asking.has_budget, kept))
+            kept = list(map(asking.keep, kept))
+            columns.update(dict.fromkeys(chain.from_iterable(kept)))
+            rows.add(kept)
+            requests.add(rendered)
+        requests.finish()
+        digest = rows.finish()
     if not requests.count:
         raise _nothing_to_send(source, bad)
     parts = parts_of(asking.spec, data or digest)
@@ -311,33 +313,3 @@ def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
 
 def _api_of(row: Row) -> Api | None:
     return wire.api_of(str(row["url"]))
-
-
-class _RowWriter:
-    """Keeps the rows, to join the answers onto: a generator cannot be read twice."""
-
-    def __init__(self, path: Path, *, probe: Probe) -> None:
-        self._path = path
-        self._probe = probe
-        self._digest = blake2b(digest_size=16)
-        with unwritable(path):
-            self._file = open(path, "xb", buffering=0)
-
-    def add(self, rows: list[Row]) -> None:
-        content = _ENCODER.encode_lines(rows)
-        self._digest.update(content)
-        with effect("rows.write", self._probe), unwritable(self._path):
-            write_all(self._file.fileno(), content)
-
-    def close(self) -> str:
-        """Make the rows durable; their digest."""
-        fsync(self._file.fileno(), self._path, name="rows.fsync", probe=self._probe)
-        self._file.close()
-        return self._digest.hexdigest()
-
-
-def kept_rows(store: Store, run: Run) -> Iterator[Row]:
-    """The rows of a run, in input order."""
-    with open(store.folder(run.id) / ROWS, "rb") as file:
-        for line in file:
-            yield msgspec.json.decode(line)

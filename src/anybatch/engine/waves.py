@@ -18,7 +18,8 @@ from ..core.states import OUTCOMES, Outcome
 from ..effects import Probe
 from ..store.files import fsync_folder
 from ..store.journal import committed_lines
-from ..store.requests import RequestFile, write_numbers
+from ..store.numbers import write_numbers
+from ..store.requests import RequestFile
 from ..store.store import Store
 
 Entry = tuple[int, int, int]

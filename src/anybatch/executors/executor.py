@@ -18,7 +18,7 @@ class CallExecutor(Protocol):
     """Answers requests one call each."""
 
     window: int
-    """At most so many requests are sent and not yet durably recorded."""
+    """At most so many requests of one batch are sent and not yet durably recorded."""
 
     @property
     def waiting(self) -> str | None:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from ..effects import Probe, effect
 from ..errors import StoreCorrupt, StoreUnwritable
@@ -55,6 +57,44 @@ def refusal(path: Path, e: OSError) -> str:
     """One line for a failed write: what, where, the way out."""
     reason = _REASONS.get(e.errno or 0, e.strerror or str(e))
     return f"cannot write {str(path)!r}: {reason}, then run the same command again"
+
+
+def write_all(descriptor: int, content: bytes | bytearray) -> None:
+    """`os.write` until everything is written: a full disk may take a part first."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class NewFile:
+    """A file that is written once, from its start to its end, and then made durable.
+
+    Its effects are called `NAME.write` and `NAME.fsync`.
+    """
+
+    def __init__(self, path: Path, *, name: str, probe: Probe) -> None:
+        self._path = path
+        self._name = name
+        self._probe = probe
+        with unwritable(path):
+            self._file = open(path, "xb", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, content: bytes | bytearray) -> None:
+        """Append `content`. Raises StoreUnwritable."""
+        with effect(f"{self._name}.write", self._probe), unwritable(self._path):
+            write_all(self._file.fileno(), content)
+
+    def sync(self) -> None:
+        """Make what was written durable. Raises StoreUnwritable."""
+        fsync(self._file.fileno(), self._path, name=f"{self._name}.fsync", probe=self._probe)
 
 
 def fsync(descriptor: int, path: Path, *, name: str, probe: Probe) -> None:

@@ -13,8 +13,7 @@ from ..core.model import Segment
 from ..effects import Probe, effect
 from ..errors import StoreCorrupt
 from ..wire.jsonl import lines
-from .files import committed, fsync_folder, unwritable
-from .requests import write_all
+from .files import committed, fsync_folder, unwritable, write_all
 
 
 def segment_path(folder: Path, batch_id: str, token: int) -> Path:

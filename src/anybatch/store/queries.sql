@@ -49,7 +49,7 @@ update batches
 set owner = :owner, lease_until = :lease_until, token = token + 1, status = :status,
     window = :window
 where id = :id and token = :token and status = :seen_status
-  and (owner is null or owner = :seen_owner)
+  and owner is :seen_owner and lease_until is :seen_lease
 returning *;
 
 -- renew_lease --

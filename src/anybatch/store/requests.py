@@ -5,11 +5,10 @@ The index lets any subset be read by `pread`, in any order, with constant memory
 
 import os
 import struct
-import threading
-import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +17,9 @@ from typing import Self
 from ..core.model import Request
 from ..core.plan import Limits, cut
 from ..core.template import Rendered
-from ..effects import Probe, effect
+from ..effects import Probe
 from ..errors import StoreCorrupt
-from .files import committed, fsync, fsync_folder, unwritable
+from .files import NewFile, committed, fsync_folder
 
 ENTRY = struct.Struct("<QII")
 """Offset and length in bytes of the body, CRC-32 of the text its prefix is known by."""
@@ -35,18 +34,29 @@ _BLOCK = Limits(max_requests=_SPAN, max_bytes=1 << 20)
 
 
 class RequestWriter:
-    """Writes the requests file and its index, in order, once."""
+    """Writes the requests file and its index, in order, once; leaving it closes both."""
 
     def __init__(self, folder: Path, *, probe: Probe) -> None:
-        self._probe = probe
         self._folder = folder
-        with unwritable(folder):
-            self._bodies = open(folder / "requests.jsonl", "xb", buffering=0)
-            self._index = open(folder / "requests.index", "xb", buffering=0)
+        self._probe = probe
+        self._open = ExitStack()
+        self._bodies = self._create("requests.jsonl", name="requests")
+        self._index = self._create("requests.index", name="index")
         self._lines: list[bytes] = []
         self._entries = bytearray()
         self._offset = self._flushed = 0
         self.count = 0
+
+    def _create(self, file: str, *, name: str) -> NewFile:
+        return self._open.enter_context(NewFile(self._folder / file, name=name, probe=self._probe))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._open.close()
 
     def add(self, requests: Sequence[Rendered]) -> None:
         """Append these requests; each one's number is how many came before it."""
@@ -68,27 +78,18 @@ class RequestWriter:
     def _flush(self) -> None:
         if not self._lines:
             return
-        with effect("requests.write", self._probe), unwritable(self._folder):
-            write_all(self._bodies.fileno(), b"\n".join(self._lines) + b"\n")
-            write_all(self._index.fileno(), self._entries)
+        self._bodies.write(b"\n".join(self._lines) + b"\n")
+        self._index.write(self._entries)
         self._lines.clear()
         self._entries.clear()
         self._flushed = self._offset
 
-    def close(self) -> None:
-        """Make it durable."""
+    def finish(self) -> None:
+        """Make everything durable."""
         self._flush()
-        for file in (self._bodies, self._index):
-            fsync(file.fileno(), self._folder, name="requests.fsync", probe=self._probe)
-            file.close()
+        self._bodies.sync()
+        self._index.sync()
         fsync_folder(self._folder, probe=self._probe)
-
-
-def write_all(descriptor: int, content: bytes | bytearray) -> None:
-    """`os.write` until everything is written: a full disk may take a part first."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 class RequestFile:
@@ -198,32 +199,3 @@ def _pread(descriptor: int, length: int, offset: int) -> bytes:
     if len(content) != length:
         raise StoreCorrupt(f"a requests file ends at byte {offset + len(content)}, too early")
     return content
-
-
-def write_numbers(path: Path, numbers: Iterable[int], *, probe: Probe) -> int:
-    """Write the index file of a batch that is not a range: 4 bytes a number, then a checksum.
-
-    It appears whole: another process may plan the same wave, be first, and read it already.
-    """
-    content = b"".join(n.to_bytes(4, "little") for n in numbers)
-    checksum = zlib.crc32(content).to_bytes(4, "little")
-    draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with unwritable(path), open(draft, "wb", buffering=0) as file:
-        with effect("numbers.write", probe):
-            write_all(file.fileno(), content + checksum)
-        fsync(file.fileno(), path, name="numbers.fsync", probe=probe)
-    with effect("numbers.rename", probe), unwritable(path):
-        os.replace(draft, path)
-    fsync_folder(path.parent, probe=probe)
-    return len(content) // 4
-
-
-def read_numbers(path: Path) -> "memoryview[int]":
-    """The numbers of a batch that is not a range."""
-    with committed(path):
-        content = path.read_bytes()
-    numbers, checksum = content[:-4], content[-4:]
-    # Four zeros would pass for the checksum of nothing.
-    if not numbers or zlib.crc32(numbers).to_bytes(4, "little") != checksum:
-        raise StoreCorrupt(f"{str(path)!r} does not match its checksum; restore it from a backup")
-    return memoryview(numbers).cast("I")

@@ -217,6 +217,7 @@ class SqliteStore:
             "token": batch.token,
             "seen_status": batch.status,
             "seen_owner": batch.owner,
+            "seen_lease": _seconds(batch.lease_until),
             "status": status,
             "owner": owner,
             "lease_until": _seconds(lease_until),
