@@ -27,7 +27,6 @@ from .harness import Model, World, spec
 from .promises import broken_promises
 
 # Who dies does not close its files.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 NewWorld = Callable[[str], AbstractContextManager[World]]
 Deaths = dict[Crossing, list[str]]

@@ -14,8 +14,6 @@ from anybatch.store.sqlite import SqliteStore
 from .harness import Model, World, spec
 from .test_crash import NewWorld, broken, deaths_at
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
 
 class ForgetsWhatIsAnswered(SqliteStore):
     """Who takes a batch over starts from its beginning."""

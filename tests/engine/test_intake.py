@@ -25,7 +25,6 @@ def plan(world: World, data: object, asked: Spec | None = None, **options: Any) 
 
 
 # Files that a failed planning does not need any more are closed when they are forgotten.
-left_open = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 def folders(world: World) -> set[str]:
@@ -134,7 +133,6 @@ def test_ready_made_requests_go_out_as_written_and_their_ids_come_back(
     ]
 
 
-@left_open
 def test_ready_made_requests_of_two_kinds_are_refused_by_their_number(
     new_world: NewWorld,
 ) -> None:
@@ -176,7 +174,6 @@ def lines_file(world: World, *lines: str) -> Path:
 GOOD = '{"topic": "ships", "text": "x"}'
 
 
-@left_open
 @pytest.mark.parametrize(
     ("bad", "why"),
     [("{oops", "line 3: not valid JSON"), ('{"topic": "ships"}', "row 3: it has no column 'text'")],
@@ -200,7 +197,6 @@ def test_bad_rows_may_be_left_out_and_are_counted(new_world: NewWorld) -> None:
     assert (run.total, run.skipped) == (2, 3)
 
 
-@left_open
 @pytest.mark.parametrize(
     ("lines", "skip"),
     [([], False), (["{oops", "[]"], True), (['{"topic": "ships"}', '{"text": "x"}'], True)],
@@ -216,7 +212,6 @@ def test_a_run_without_rows_is_refused(lines: list[str], skip: bool, new_world: 
     assert folders(world) == set()
 
 
-@left_open
 def test_rows_that_break_off_leave_nothing_behind(new_world: NewWorld) -> None:
     world = new_world(spec=spec())
 
@@ -232,7 +227,6 @@ def test_rows_that_break_off_leave_nothing_behind(new_world: NewWorld) -> None:
 # --- what planning leaves behind when it dies ---
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("dies_at", ["plan.mark", "rows.write", "requests.fsync", "plan.unmark"])
 def test_the_planning_of_the_dead_is_swept_up_and_not_that_of_the_living(
     dies_at: str, new_world: NewWorld
