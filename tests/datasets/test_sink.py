@@ -2,6 +2,8 @@
 
 import io
 import json
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -354,3 +356,18 @@ def test_a_dash_writes_to_stdout(monkeypatch: pytest.MonkeyPatch, path: str, tex
         sink.write([[1, "ä"]])
 
     assert out.getvalue().decode() == text
+
+
+def test_what_a_killed_writer_left_is_swept_up(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = socket.gethostname()
+    left = tmp_path / f".out.csv.{host}.{dead.pid}-1.part"
+    at_work = tmp_path / f".out.csv.{host}.{os.getppid()}-1.part"
+    for part in (left, at_work):
+        part.touch()
+
+    with open_sink(tmp_path / "out.csv", columns=["a"]) as sink:
+        sink.write([["x"]])
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([at_work.name, "out.csv"])

@@ -1,6 +1,8 @@
 """Rows out: to a file that appears whole or not at all, or to stdout."""
 
+import glob
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +62,8 @@ def open_sink(
             yield _WatchedSink(name="-", to=write, probe=probe)
         return
     target = Path(os.path.realpath(path))
-    part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
+    _sweep(target)
+    part = target.with_name(f"{_parts_of(target)}{os.getpid()}-{threading.get_ident()}.part")
     try:
         with ExitStack() as stack:
             with _writable(path):
@@ -72,6 +75,29 @@ def open_sink(
             _publish(part, target, force=force, probe=probe)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _parts_of(target: Path) -> str:
+    """How the files beside `target` begin that this machine writes on the way to it."""
+    return f".{target.name}.{socket.gethostname()}."
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a process left beside `target` that was killed while it wrote."""
+    for part in target.parent.glob(glob.escape(_parts_of(target)) + "*.part"):
+        pid = part.name.removeprefix(_parts_of(target)).partition("-")[0]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def check_sink(path: str | Path, *, force: bool) -> None:
