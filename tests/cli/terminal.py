@@ -10,6 +10,7 @@ import subprocess
 import termios
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from .process import LIMIT_S, command, environment
 
@@ -38,7 +39,7 @@ class Terminal:
         end = time.monotonic() + LIMIT_S
         while wanted not in self.text():
             if time.monotonic() > end or not self._read():
-                raise AssertionError(f"{wanted!r} never came: {self.printed!r}")
+                self._give_up(f"{wanted!r} never came")
 
     def type(self, keys: str) -> None:
         os.write(self._screen, keys.encode())
@@ -57,10 +58,15 @@ class Terminal:
     def _read(self) -> bool:
         """Take in what is printed next; False once the other side has closed."""
         if not select.select([self._screen], [], [], LIMIT_S)[0]:
-            raise AssertionError(f"nothing is printed any more: {self.printed!r}")
+            self._give_up("nothing is printed any more")
         try:
             got = os.read(self._screen, 65536)
         except OSError:  # Linux says so that nobody has the other side open
             return False
         self.printed += got.decode(errors="replace")
         return bool(got)
+
+    def _give_up(self, why: str) -> NoReturn:
+        self.process.kill()
+        self.process.wait(timeout=LIMIT_S)
+        raise AssertionError(f"{why}: {self.printed!r}")

@@ -193,7 +193,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path: Path, name: str) -
 def test_a_glob_of_tables_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n")
 
-    with pytest.raises(BadInput, match="sql="):
+    with pytest.raises(BadInput, match="--sql"):
         open_source(f"{tmp_path}/*.csv")
 
 

@@ -20,6 +20,7 @@ async def answer_all(
     """
 
     async def work() -> None:
+        task = asyncio.current_task()
         for request in requests:
             if stop.is_set():
                 return
@@ -27,6 +28,8 @@ async def answer_all(
             if result is None:
                 return
             await record(result)
+            if task is not None and task.cancelling():
+                return  # the HTTP client may swallow a cancellation that comes with an answer
 
     async with asyncio.TaskGroup() as workers:
         for _ in range(calls):

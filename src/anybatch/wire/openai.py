@@ -322,7 +322,9 @@ def read_failure(status: int, body: bytes) -> tuple[Outcome, Failure]:
     failure = read_error(body)
     outcome = _BY_CODE.get(failure.code or "") or _BY_STATUS.get(status)
     if outcome is None:
-        outcome = "server_error" if status >= 500 or status < 400 else "bad_request"
+        outcome = "server_error" if status >= 500 or status < 300 else "bad_request"
+    if 300 <= status < 400:
+        failure = Failure(message="the service redirects elsewhere; is the base URL right?")
     return outcome, msgspec.structs.replace(failure, message=f"HTTP {status}: {failure.message}")
 
 

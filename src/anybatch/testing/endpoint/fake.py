@@ -19,6 +19,9 @@ BACKLOG: Final = 4096
 """Connections that may wait to be accepted, so that a burst of clients is not refused."""
 
 
+_TURNS_TO_ATTACH = 5
+
+
 class FakeEndpoint:
     """An OpenAI-compatible endpoint on 127.0.0.1 that answers, fails and counts as you tell it.
 
@@ -111,8 +114,15 @@ class FakeEndpoint:
         self._port = server.sockets[0].getsockname()[1]
         ready.set()
         await self._stopped.wait()
+        await self._hang_up(server)
+
+    async def _hang_up(self, server: asyncio.Server) -> None:
+        """Close every connection, those included that were accepted a moment ago."""
+        for listener in server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        # A connection just accepted takes some turns of the loop to be known to us.
+        for _ in range(_TURNS_TO_ATTACH):
+            for connection in tuple(self._service.connections):
+                connection.cut("reset")
+            await asyncio.sleep(0)
         server.close()
-        for connection in tuple(self._service.connections):
-            connection.cut("reset")
-        # One turn of the loop for the sockets to be closed in.
-        await asyncio.sleep(0)
