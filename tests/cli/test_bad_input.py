@@ -109,6 +109,7 @@ WRONG = {
     "no model": ask("--model fake", "--model PROVIDER/MODEL", "missing"),
     "an address that is none": ask("--base-url ftp://x", "--base-url", "'ftp://x'", "https://"),
     "an address without a host": ask("--base-url http://", "'http://'", "https://"),
+    "a port that is none": ask("--base-url http://127.0.0.1:99999/v1", "99999", "https://"),
     "an unknown api": ask("--api openai.nope", "'openai.nope'", "openai.chat"),
     "an unknown local model": Wrong(
         "run in.csv --prompt x --model local/nope", ("'nope'", "local/smollm2", ".gguf")

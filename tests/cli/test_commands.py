@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from anybatch.testing import FakeEndpoint, Script, Status, first_of, matching
+from anybatch.testing import FakeEndpoint, Script, Stall, Status, first_of, matching
 
-from .process import LIMIT_S, anybatch, asking, report, start, until, write_rows
+from .process import LIMIT_S, anybatch, asking, kill, report, start, until, write_rows
 
 TEXTS = ["one", "two", "three"]
 ROWS = 200
@@ -117,6 +118,23 @@ def test_watch_follows_a_run_to_its_end(home: Path) -> None:
 
     assert watched.returncode == run.returncode == 0
     assert f"{ROWS} rows = {ROWS} succeeded" in watched.stderr
+
+
+def test_watch_says_so_if_nobody_works_on_the_run(home: Path) -> None:
+    with FakeEndpoint(script=[Stall(60)] * len(TEXTS)) as endpoint:
+        run = start(*asking(endpoint), home=home)
+        until(lambda: endpoint.ledger.running > 0, what="a call")
+        kill(run)
+
+    watching = start("watch", home=home)
+    assert watching.stderr is not None
+    first = watching.stderr.readline().decode()
+    watching.send_signal(signal.SIGINT)
+    _, rest = watching.communicate(timeout=LIMIT_S)
+
+    assert "waiting: for a process to take it up again" in first
+    assert rest.decode() == "anybatch: interrupted\n"
+    assert watching.returncode == 130
 
 
 # --- changing ---

@@ -3,6 +3,7 @@
 import csv
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -123,6 +124,33 @@ def test_a_second_ctrl_c_leaves_at_once_and_the_run_still_goes_on(home: Path) ->
     assert took < 2.0
     assert said["counts"] == {"succeeded": ROWS}
     assert said["repeated_at_most"] > 0
+
+
+STUCK = """
+import asyncio, os, signal, types
+from anybatch.cli.work import Delivery, Pace, work_on
+
+class Stuck:
+    async def fulfil(self, run, **_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+delivery = Delivery(out=None, force=False, raw=False, as_json=False)
+work_on(Stuck(), types.SimpleNamespace(state="open"), pace=Pace(), delivery=delivery)
+"""
+"""An engine that does not heed being told to stop, as one whose model hangs may not."""
+
+
+def test_what_hangs_is_not_waited_for(tmp_path: Path) -> None:
+    began = time.monotonic()
+
+    stuck = subprocess.run(
+        [sys.executable, "-c", STUCK], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S
+    )
+
+    assert stuck.returncode == 130
+    assert "it goes on" in stuck.stderr.splitlines()[-1]
+    assert time.monotonic() - began < OUT_WITHIN_S + SLACK_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,10 @@ def watch_command(word: str, store: Path | None) -> int:
         while True:
             run = workspace.store.run(run.id)
             look = workspace.progress(run)
-            show.update(look)
             if look.status != "running":
                 break
+            idle = None if is_at_work(workspace, run) else "for a process to take it up again"
+            show.update(replace(look, waiting=idle))
             time.sleep(_WATCH_EVERY_S)
     print_report(workspace.report(run))
     return exit_code(look.status, look.counts)

@@ -6,6 +6,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from ..core.model import Run
 from ..core.states import exit_code
@@ -20,6 +21,8 @@ from .report import print_json, print_report, report_json
 __all__ = ["Delivery", "Pace", "is_at_work", "open_here", "work_on"]
 
 _INTERRUPTED = 130
+_PATIENCE_S = 6.0
+"""The engine drains for four seconds; what hangs on longer, such as a model, is not waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +80,16 @@ async def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) 
     def interrupt() -> None:
         nonlocal interrupted
         if interrupted:
-            show.end()
-            leave(_INTERRUPTED)
+            go()
         interrupted = True
         show.say("stopping: what is in flight may finish, 4 s at most; once more leaves at once")
         stop.set()
+        loop.call_later(_PATIENCE_S, go)
+
+    def go() -> NoReturn:
+        show.say("left at once; run the same command again and it goes on")
+        show.end()
+        leave(_INTERRUPTED)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

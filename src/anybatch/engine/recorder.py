@@ -15,6 +15,33 @@ from ..store.store import Store
 from ..wire.jsonl import write_line
 
 
+_GATHER_S = 0.002
+_ENOUGH = 50
+"""A commit waits so long for company, unless it has so much already: an fsync costs the same for
+one result as for fifty, and none of them is in the way of an answer that takes a second."""
+
+
+class _Gathering:
+    """The results that will be committed together, and who waits for that."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.counts: Counts = {}
+        self.usage = Usage()
+        self.over = asyncio.Event()
+        self.error: BaseException | None = None
+
+    def add(self, result: Result) -> None:
+        self.lines.append(write_line(result))
+        self.counts[result.outcome] = self.counts.get(result.outcome, 0) + 1
+        self.usage += result.usage
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Wake who waits: it is durable, or it will not be, for this reason."""
+        self.error = error
+        self.over.set()
+
+
 class Recorder:
     """Appends results to the journal of one claimed batch.
 
@@ -45,54 +72,50 @@ class Recorder:
         self._before = batch.journal
         self._wake = asyncio.Event()
         self._closed = False
-        self._start_gathering()
-
-    def _start_gathering(self) -> None:
-        self._lines: list[bytes] = []
-        self._counts: Counts = {}
-        self._usage: list[Usage] = []
-        self._durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gathering = _Gathering()
 
     async def record(self, *results: Result) -> None:
         """Return once `results` are durable. Raises what kept them from being so."""
+        gathering = self._gathering
         for result in results:
-            self._lines.append(write_line(result))
-            self._counts[result.outcome] = self._counts.get(result.outcome, 0) + 1
-            self._usage.append(result.usage)
+            gathering.add(result)
         self._wake.set()
-        await asyncio.shield(self._durable)
+        await gathering.over.wait()
+        if gathering.error is not None:
+            raise gathering.error
 
     async def run(self) -> None:
         """Commit what is recorded until closed and empty."""
         try:
-            while not self._closed or self._lines:
+            while not self._closed or self._gathering.lines:
                 await self._wake.wait()
+                if len(self._gathering.lines) < _ENOUGH and not self._closed:
+                    await asyncio.sleep(_GATHER_S)
                 self._wake.clear()
-                if self._lines:
+                if self._gathering.lines:
                     await self._commit_gathered()
         except BaseException as e:
             # Nothing is committed any more; who records all the same must not wait for it.
-            _refuse(self._durable, e)
+            self._gathering.end(e)
             raise
         finally:
             # On the thread that writes: one may be under way still, if we were cancelled.
             self._thread.submit(self._segment.close)
 
     async def _commit_gathered(self) -> None:
-        content, durable = b"".join(self._lines), self._durable
+        gathered, self._gathering = self._gathering, _Gathering()
         counted = replace(
             self.batch,
-            counts=_summed(self.batch.counts, self._counts),
-            usage=sum(self._usage, self.batch.usage),
+            counts=_summed(self.batch.counts, gathered.counts),
+            usage=self.batch.usage + gathered.usage,
             lease_until=self._now() + self._lease,
         )
-        self._start_gathering()
         try:
-            await self._on_thread(partial(self._write, content, counted))
+            await self._on_thread(partial(self._write, b"".join(gathered.lines), counted))
         except BaseException as e:
-            _refuse(durable, e)
+            gathered.end(e)
             raise
-        durable.set_result(None)
+        gathered.end()
         self._committed(self.batch)
 
     def _write(self, content: bytes, batch: Batch) -> None:
@@ -123,13 +146,6 @@ class Recorder:
         await self._on_thread(partial(self._store.save, batch))
         self.batch = batch
         self._committed(batch)
-
-
-def _refuse(durable: asyncio.Future[None], e: BaseException) -> None:
-    """Tell who waits for `durable` why it will not come to be."""
-    if not durable.done():
-        durable.set_exception(e)
-        durable.exception()  # seen: nobody may be waiting any more
 
 
 def _summed(a: Counts, b: Counts) -> Counts:

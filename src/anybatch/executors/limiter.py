@@ -44,6 +44,10 @@ class Bucket:
         self._level = self._capacity
         self._at = now
 
+    @property
+    def unlimited(self) -> bool:
+        return self._rate is None
+
     def wait(self, amount: float, *, now: float) -> float:
         """Seconds until `amount` may be taken."""
         if self._rate is None:
@@ -182,15 +186,22 @@ class Limiter:
 
     async def admit(self, tokens: int, *, stop: asyncio.Event) -> bool:
         """Wait until a call of about `tokens` may go out, its place taken; False if stopped."""
-        async with self._line:
-            await self.window.enter()
-            admitted = False
-            try:
-                admitted = await self._passed(tokens, stop=stop)
-            finally:
-                if not admitted:
-                    self.window.leave()
-            return admitted
+        await self.window.enter()
+        admitted = False
+        try:
+            admitted = not stop.is_set() and self._is_open()
+            if not admitted:
+                async with self._line:
+                    admitted = await self._passed(tokens, stop=stop)
+        finally:
+            if not admitted:
+                self.window.leave()
+        return admitted
+
+    def _is_open(self) -> bool:
+        """Whether no rate is known and no pause was asked for: then there is no line."""
+        unlimited = self._requests.unlimited and self._tokens.unlimited
+        return unlimited and self._not_before <= self._monotonic()
 
     async def _passed(self, tokens: int, *, stop: asyncio.Event) -> bool:
         try:
@@ -216,7 +227,8 @@ class Limiter:
 
     def settle(self, guessed: int, *, used: int) -> None:
         """A call admitted at `guessed` tokens took `used`."""
-        self._tokens.take(used - guessed, now=self._monotonic())
+        if not self._tokens.unlimited:
+            self._tokens.take(used - guessed, now=self._monotonic())
 
     def hold(self, wait: timedelta) -> None:
         """Nobody sends for `wait`: the service asked one of us, and means us all."""

@@ -233,11 +233,19 @@ class SqliteStore:
             return self._write("renew_lease", lease_until=_seconds(lease_until), **values) == 1
 
     def save(self, batch: Batch) -> None:
-        values = _batch_values(batch)
-        names = ("id", "token", "status", "journal", "counts", "usage", "window", "owner")
+        values = {
+            "id": batch.id,
+            "token": batch.token,
+            "status": batch.status,
+            "journal": _json(batch.journal),
+            "counts": _json(batch.counts),
+            "usage": _json(batch.usage),
+            "window": batch.window,
+            "owner": batch.owner,
+            "lease_until": _seconds(batch.lease_until),
+        }
         with self._transaction():
-            kept = {name: values[name] for name in (*names, "lease_until")}
-            if self._write("save_batch", **kept) != 1:
+            if self._write("save_batch", **values) != 1:
                 raise LeaseLost(f"batch {batch.id!r} belongs to another process now")
 
     def add_wave(self, run: Run, batches: Sequence[Batch], retried: Sequence[Batch]) -> bool:
