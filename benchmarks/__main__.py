@@ -15,7 +15,8 @@ _ALL = {
 
 def main() -> int:
     names = sys.argv[1:] or list(_ALL)
-    return 0 if all([_ALL[name]() for name in names]) else 1
+    met = [_ALL[name]() for name in names]
+    return 0 if all(met) else 1
 
 
 sys.exit(main())

@@ -4,31 +4,28 @@ The other side calls the library from as many threads as ours has calls in fligh
 nothing. Each side loads the model itself; only answering is timed.
 """
 
-import asyncio
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from anybatch.api import Ask
-from anybatch.core.model import Run, Spec
+from anybatch.core.model import Run
 from anybatch.datasets.source import open_source
-from anybatch.engine.workspace import Workspace, open_workspace
+from anybatch.engine.workspace import Pace, Workspace, open_workspace
 from anybatch.executors.embedded import server_parameters, weights
-from anybatch.executors.executor import CallExecutor
 from anybatch.providers.local import LOCAL
-from anybatch.providers.provider import Provider
 from anybatch.settings import Settings
 from anybatch.store.requests import RequestFile
 
 from .measure import Line, in_a_process, report, show
+from .warm import rate
 
 REQUESTS = 128
 _ASK = Ask(
@@ -45,25 +42,9 @@ def planned(folder: Path) -> tuple[Workspace, Run]:
     return workspace, workspace.plan(open_source({"text": t} for t in texts), _ASK.spec()).run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warm(Workspace):
-    """A workspace whose model is loaded already."""
-
-    executor: CallExecutor
-
-    def executor_for(self, provider: Provider, spec: Spec) -> CallExecutor:
-        return self.executor
-
-
 def ours(folder: Path) -> Mapping[str, Any]:
-    cold, run = planned(folder)
-    executor = cold.executor_for(cold.provider_of(run.spec), run.spec)
-    workspace = Warm(settings=cold.settings, store=cold.store, executor=executor)
-    start = time.perf_counter()
-    asyncio.run(workspace.fulfil(run, stop=asyncio.Event()))
-    rate = REQUESTS / (time.perf_counter() - start)
-    assert workspace.progress(run).counts == {"succeeded": REQUESTS}
-    return {"rate": rate}
+    workspace, run = planned(folder)
+    return {"rate": rate(workspace, run, Pace())}
 
 
 def bare(folder: Path) -> Mapping[str, Any]:

@@ -37,6 +37,7 @@ class Null:
     """Answers everything at once with the same words. A `CallExecutor`."""
 
     window = 1_000
+    backlog = 0
     waiting: str | None = None
 
     async def answer(

@@ -50,5 +50,7 @@ def show(title: str, lines: list[Line]) -> bool:
     """Print a benchmark's table; whether every goal was met."""
     print(f"\n{title}")
     for line in lines:
-        print(f"  {'ok  ' if line.met else 'MISS'} {line.what:<44} {line.figure:<28} goal {line.goal}")
+        print(
+            f"  {'ok  ' if line.met else 'MISS'} {line.what:<44} {line.figure:<28} goal {line.goal}"
+        )
     return all(line.met for line in lines)

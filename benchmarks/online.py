@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -25,10 +26,12 @@ from anybatch.engine.workspace import Pace, open_workspace
 from anybatch.settings import Settings
 
 from .measure import Line, in_a_process, report, show
+from .warm import rate
 
 REQUESTS = 10_000
 CALLS = 64
 LATENCY_S = 0.05
+TURNS = 5
 
 
 @contextmanager
@@ -56,11 +59,7 @@ def ours(base_url: str) -> Mapping[str, Any]:
         rows = open_source([{"text": text} for text in texts()])
         pace = Pace(concurrency=CALLS)
         run = workspace.plan(rows, ask.spec(), pace=pace).run
-        start = time.perf_counter()
-        run = asyncio.run(workspace.fulfil(run, stop=asyncio.Event(), pace=pace))
-        rate = REQUESTS / (time.perf_counter() - start)
-        assert workspace.progress(run).counts == {"succeeded": REQUESTS}
-        return {"rate": rate}
+        return {"rate": rate(workspace, run, pace)}
     finally:
         shutil.rmtree(folder)
 
@@ -91,24 +90,35 @@ async def _bare(url: str, bodies: list[bytes]) -> float:
 
 def compare() -> bool:
     with endpoint(0.0) as url:
-        least = in_a_process("benchmarks.online", "bare", url)
-        mine = in_a_process("benchmarks.online", "ours", url)
+        least, mine = _in_turns(url)
     with endpoint(LATENCY_S) as url:
-        slow = in_a_process("benchmarks.online", "ours", url)
-    share = mine.said["rate"] / least.said["rate"]
+        slow_least, slow = _in_turns(url)
     ideal = CALLS / LATENCY_S
-    slow_share = slow.said["rate"] / ideal
-    both = f"{mine.said['rate']:,.0f} of {least.said['rate']:,.0f}/s = {share:.0%}"
+    share, slow_share = mine / least, slow / ideal
     lines = [
-        Line("instant upstream, share of a bare loop", both, "≥ 60 %", share >= 0.6),
+        Line(
+            "instant upstream, share of a bare loop",
+            f"{mine:,.0f} of {least:,.0f}/s = {share:.0%}",
+            "≥ 60 %",
+            share >= 0.6,
+        ),
         Line(
             "50 ms upstream, share of the ideal",
-            f"{slow.said['rate']:,.0f} of {ideal:,.0f}/s = {slow_share:.0%}",
+            f"{slow:,.0f} of {ideal:,.0f}/s = {slow_share:.0%} (bare {slow_least / ideal:.0%})",
             "≥ 95 %",
             slow_share >= 0.95,
         ),
     ]
     return show(f"Online, {REQUESTS:,} requests, {CALLS} in flight", lines)
+
+
+def _in_turns(url: str) -> tuple[float, float]:
+    """The median rates of both sides, measured by turns: the machine has its own moods."""
+    rates: dict[str, list[float]] = {"bare": [], "ours": []}
+    for _ in range(TURNS):
+        for side, seen in rates.items():
+            seen.append(in_a_process("benchmarks.online", side, url).said["rate"])
+    return median(rates["bare"]), median(rates["ours"])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-_WORDS = "card transfer account balance refund charge limit pin travel app fee salary".split()
+_WORDS = (
+    *("card", "transfer", "account", "balance", "refund", "charge"),
+    *("limit", "pin", "travel", "app", "fee", "salary"),
+)
 
 
 def write_csv(path: Path, rows: int) -> Path:

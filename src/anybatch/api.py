@@ -33,6 +33,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+_WRITTEN_BY_US = frozenset(("model", "messages", "input", "prompt", "instructions", "stream"))
+"""Fields of a body that no parameter may replace."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What to ask of every row, in the caller's words."""
@@ -56,6 +60,9 @@ class Ask:
         provider, _, model = self.model.partition("/")
         if not provider:
             raise BadSettings(f"{self.model!r} is not a model; write it as PROVIDER/MODEL")
+        taken = sorted(_WRITTEN_BY_US.intersection(self.parameters or ()))
+        if taken:
+            raise BadSettings(f"{taken[0]!r} is not yours to set: it follows from what is asked")
         return Spec(
             provider=provider,
             model=model or None,

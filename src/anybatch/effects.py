@@ -4,8 +4,8 @@ In production it is open and costs a function call. Tests put a probe there to w
 by, or to die before or after any one of them.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Literal
 
 Moment = Literal["before", "after"]
@@ -17,9 +17,23 @@ def unwatched(name: str, moment: Moment) -> None:
     """The probe of production: lets everything pass."""
 
 
-@contextmanager
-def effect(name: str, probe: Probe) -> Iterator[None]:
-    """Mark the body as one effect. A body that raises has no "after"."""
-    probe(name, "before")
-    yield
-    probe(name, "after")
+class effect:
+    """Mark the body as one effect. A body that raises has no "after".
+
+    A class, because calls pass here by the thousand and a generator costs three times as much.
+    """
+
+    __slots__ = ("_name", "_probe")
+
+    def __init__(self, name: str, probe: Probe) -> None:
+        self._name = name
+        self._probe = probe
+
+    def __enter__(self) -> None:
+        self._probe(self._name, "before")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._probe(self._name, "after")

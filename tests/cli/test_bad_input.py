@@ -73,7 +73,7 @@ WRONG = {
     "bytes of no encoding": read("no-encoding.csv", "'no-encoding.csv'", "UTF-8"),
     "a broken line of JSON": read("broken.jsonl", "'broken.jsonl'", "line 2", "--bad-rows skip"),
     "a Parquet file that is none": read("in.parquet", "'in.parquet'"),
-    "nothing on stdin": read("-", "'-'", "empty"),
+    "nothing on stdin": read("-", "'stdin'", "empty"),
     "a glob that finds nothing": read("*.nothing", "'*.nothing'"),
     "a query that does not parse": Wrong(f"run --sql select --prompt x {ENDPOINT}", ("query",)),
     "two files": read("in.csv in.csv", "unexpected", "anybatch run --help"),

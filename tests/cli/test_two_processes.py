@@ -14,7 +14,16 @@ ROWS = 60
 
 def words(endpoint: FakeEndpoint, home: Path, out: str) -> list[object]:
     model = ["--model", "fake/fake-1", "--base-url", endpoint.base_url, "--concurrency", 4]
-    return ["run", home / "in.csv", "--prompt", "Say {{ text }}", *model, "-o", home / out, "--json"]
+    return [
+        "run",
+        home / "in.csv",
+        "--prompt",
+        "Say {{ text }}",
+        *model,
+        "-o",
+        home / out,
+        "--json",
+    ]
 
 
 def settings(home: Path, *, lease_seconds: float) -> None:

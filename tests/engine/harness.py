@@ -139,6 +139,7 @@ class _InProcess:
 
     waiting: str | None = None
     window = CALLS
+    backlog = 0
 
     def __init__(self, model: Model, probe: Probe) -> None:
         self._model = model

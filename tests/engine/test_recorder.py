@@ -64,6 +64,7 @@ async def recorder(store: FillsUp) -> AsyncIterator[Recorder]:
     with ThreadPoolExecutor(1) as thread:
         yield Recorder(
             claimed,
+            backlog=0,
             store=store,
             thread=thread,
             probe=unwatched,

@@ -161,7 +161,7 @@ def limits_of(window: Window, *, trips: int) -> list[int]:
 
 
 def test_a_healthy_window_doubles_until_it_is_full() -> None:
-    assert limits_of(Window(100), trips=4) == [16, 32, 64, 100, 100]
+    assert limits_of(Window(100), trips=4) == [32, 64, 100, 100, 100]
 
 
 def test_a_window_starts_no_larger_than_it_may_be() -> None:
@@ -175,7 +175,7 @@ def test_after_an_overload_it_grows_by_one_a_round_trip() -> None:
 
     limits = limits_of(window, trips=5)
 
-    assert limits[0] == int(32 * 0.7)
+    assert limits[0] == int(64 * 0.7)
     assert all(later - sooner in (0, 1) for sooner, later in pairwise(limits))
     assert limits[-1] - limits[0] >= 4
 
@@ -186,16 +186,16 @@ def test_it_lingers_just_below_where_it_was_too_large_and_then_goes_on() -> None
 
     limits = limits_of(window, trips=40)
 
-    assert limits.count(15) >= 14
-    assert limits[-1] > 20
+    assert limits.count(31) >= 14
+    assert limits[-1] > 32
 
 
 def test_however_many_calls_report_one_overload_it_shrinks_once() -> None:
     window = Window(1000)
-    for _ in range(16):
+    for _ in range(32):
         window.overloaded(sent_at=5, now=6)
 
-    assert window.limit == pytest.approx(16 * 0.7)
+    assert window.limit == pytest.approx(32 * 0.7)
 
 
 def test_calls_sent_after_it_shrank_may_shrink_it_again() -> None:
@@ -205,7 +205,7 @@ def test_calls_sent_after_it_shrank_may_shrink_it_again() -> None:
     window.overloaded(sent_at=6, now=7)
     window.overloaded(sent_at=6.5, now=7)
 
-    assert window.limit == pytest.approx(16 * 0.7**2)
+    assert window.limit == pytest.approx(32 * 0.7**2)
 
 
 def test_a_few_failures_among_many_answers_are_not_overload() -> None:
@@ -282,11 +282,11 @@ async def test_who_comes_later_does_not_take_a_place_that_was_given_away() -> No
 
 
 async def test_a_window_that_grows_lets_the_waiting_in() -> None:
-    window = Window(20)
+    window = Window(40)
     async with asyncio.TaskGroup() as callers:
-        entering = [callers.create_task(window.enter()) for _ in range(17)]
+        entering = [callers.create_task(window.enter()) for _ in range(33)]
         await settle()
-        assert sum(task.done() for task in entering) == 16
+        assert sum(task.done() for task in entering) == 32
 
         window.healthy()
 

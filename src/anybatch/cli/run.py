@@ -63,10 +63,11 @@ def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Del
         skip_bad_rows=wishes.bad_rows == "skip",
         again=wishes.again,
     )
-    _say_which(planned)
+    run = workspace.reopen(planned.run)
+    _say_which(planned, run)
     if not wishes.yes:
-        _confirm(workspace, planned.run)
-    return work_on(workspace, workspace.reopen(planned.run), pace=pace, delivery=delivery)
+        _confirm(workspace, run)
+    return work_on(workspace, run, pace=pace, delivery=delivery)
 
 
 def _ask(wishes: Wishes) -> Ask:
@@ -103,10 +104,10 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _say_which(planned: Planned) -> None:
-    run, before = planned.run, planned.before
+def _say_which(planned: Planned, run: Run) -> None:
+    before = planned.before
     if not planned.is_new:
-        rest = "goes on" if run.state in ("open", "stopped") else "is over; nothing is left to do"
+        rest = "goes on" if run.state == "open" else "is over; nothing is left to do"
         print(f"run {run.id} of {run.source!r} {rest} (--again starts anew)", file=sys.stderr)
     elif planned.changed and before is not None:
         *parts, last = (_PART_WORDS.get(part, part) for part in planned.changed)

@@ -45,7 +45,7 @@ def from_stdin() -> Stream:
     def opened() -> BinaryIO:
         return io.BufferedReader(_Blocks(_stdin_blocks(head, stdin)), BLOCK_BYTES)
 
-    return Stream(name="-", open=opened, head=head, repeatable=False)
+    return Stream(name="stdin", open=opened, head=head, repeatable=False)
 
 
 def _stdin_blocks(head: bytes, rest: BinaryIO) -> Iterator[bytes]:

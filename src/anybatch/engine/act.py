@@ -79,7 +79,7 @@ async def answer(work: Work, batch: Batch, executor: CallExecutor, *, stop: asyn
         if not await _until(answering, stop=stop, grace=DRAIN):
             work.note_open_calls("batch.abandoned", recorder.batch)
 
-    await _record(work, batch, ask)
+    await _record(work, batch, ask, backlog=executor.backlog)
 
 
 async def cancel(work: Work, batch: Batch) -> None:
@@ -91,16 +91,17 @@ async def cancel(work: Work, batch: Batch) -> None:
             given_up = [Result(n=r.n, outcome="cancelled", failure=failure) for r in chunk]
             await recorder.record(*given_up)
 
-    await _record(work, batch, give_up)
+    await _record(work, batch, give_up, backlog=0)
 
 
 Fill = Callable[[Recorder, Iterator[Request]], Coroutine[Any, Any, None]]
 
 
-async def _record(work: Work, batch: Batch, fill: Fill) -> None:
+async def _record(work: Work, batch: Batch, fill: Fill, *, backlog: int) -> None:
     """Let `fill` record a result for each request of `batch` that has none, then let it go."""
     recorder = Recorder(
         batch,
+        backlog=backlog,
         store=work.store,
         thread=work.thread,
         probe=work.probe,

@@ -1,4 +1,4 @@
-"""Group commit: results become durable together, and whoever recorded them waits until they are."""
+"""Group commit: results become durable together, and only so many may wait for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,11 +14,9 @@ from ..store.journal import SegmentWriter, segment_path
 from ..store.store import Store
 from ..wire.jsonl import write_line
 
-
 _GATHER_S = 0.002
-_ENOUGH = 50
-"""A commit waits so long for company, unless it has so much already: an fsync costs the same for
-one result as for fifty, and none of them is in the way of an answer that takes a second."""
+"""So long a commit waits for company, unless somebody waits for it: an fsync costs the same for
+one result as for many, and two milliseconds are nothing to an answer that takes a second."""
 
 
 class _Gathering:
@@ -28,18 +26,32 @@ class _Gathering:
         self.lines: list[bytes] = []
         self.counts: Counts = {}
         self.usage = Usage()
-        self.over = asyncio.Event()
-        self.error: BaseException | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._error: BaseException | None = None
 
     def add(self, result: Result) -> None:
         self.lines.append(write_line(result))
         self.counts[result.outcome] = self.counts.get(result.outcome, 0) + 1
         self.usage += result.usage
 
+    def over(self) -> asyncio.Future[None]:
+        """Done when the results are durable, or cannot be: then it raises why."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._error is not None:
+            waiting.set_exception(self._error)
+        self._waiting.append(waiting)
+        return waiting
+
     def end(self, error: BaseException | None = None) -> None:
-        """Wake who waits: it is durable, or it will not be, for this reason."""
-        self.error = error
-        self.over.set()
+        """Tell who waits: it is durable, or it will not be, for this reason."""
+        self._error = error
+        for waiting in self._waiting:
+            if waiting.done():
+                continue  # cancelled
+            if error is None:
+                waiting.set_result(None)
+            else:
+                waiting.set_exception(error)
 
 
 class Recorder:
@@ -53,6 +65,7 @@ class Recorder:
         self,
         batch: Batch,
         *,
+        backlog: int,
         store: Store,
         thread: Executor,
         probe: Probe,
@@ -62,6 +75,7 @@ class Recorder:
     ) -> None:
         self.batch = batch
         """As last committed."""
+        self._backlog = backlog
         self._store = store
         self._thread = thread
         self._now = now
@@ -73,24 +87,30 @@ class Recorder:
         self._wake = asyncio.Event()
         self._closed = False
         self._gathering = _Gathering()
+        self._committing: _Gathering | None = None
 
     async def record(self, *results: Result) -> None:
-        """Return once `results` are durable. Raises what kept them from being so."""
-        gathering = self._gathering
+        """Return once no more than `backlog` results are recorded and not yet durable.
+
+        Raises what kept results from becoming durable.
+        """
+        if not self._gathering.lines:
+            asyncio.get_running_loop().call_later(_GATHER_S, self._wake.set)
         for result in results:
-            gathering.add(result)
-        self._wake.set()
-        await gathering.over.wait()
-        if gathering.error is not None:
-            raise gathering.error
+            self._gathering.add(result)
+        while self._pending() > self._backlog:
+            self._wake.set()
+            await (self._committing or self._gathering).over()
+
+    def _pending(self) -> int:
+        being = 0 if self._committing is None else len(self._committing.lines)
+        return being + len(self._gathering.lines)
 
     async def run(self) -> None:
         """Commit what is recorded until closed and empty."""
         try:
             while not self._closed or self._gathering.lines:
                 await self._wake.wait()
-                if len(self._gathering.lines) < _ENOUGH and not self._closed:
-                    await asyncio.sleep(_GATHER_S)
                 self._wake.clear()
                 if self._gathering.lines:
                     await self._commit_gathered()
@@ -104,6 +124,7 @@ class Recorder:
 
     async def _commit_gathered(self) -> None:
         gathered, self._gathering = self._gathering, _Gathering()
+        self._committing = gathered
         counted = replace(
             self.batch,
             counts=_summed(self.batch.counts, gathered.counts),
@@ -115,6 +136,7 @@ class Recorder:
         except BaseException as e:
             gathered.end(e)
             raise
+        self._committing = None
         gathered.end()
         self._committed(self.batch)
 

@@ -122,8 +122,13 @@ class Workspace:
         return Planned(run, is_new, differs, before)
 
     def reopen(self, run: Run) -> Run:
-        """Let a run that the breaker stopped go on; what tripped it is tried again."""
-        if run.state != "stopped":
+        """Let a run go on that stopped or ended for want of a key, an account or a model.
+
+        The rows that failed for it are tried again.
+        """
+        counts = self.progress(run).counts
+        fixable = not TRIPPING.isdisjoint(counts) and "cancelled" not in counts
+        if run.state != "stopped" and not (run.state == "ended" and fixable):
             return run
         self.store.set_state(run, "open")
         run = self.store.run(run.id)
@@ -216,7 +221,7 @@ class Workspace:
         messages = Counter(
             f"{result.outcome}: {result.failure.message}"
             for result in results(self.store, run)
-            if result is not None and result.failure is not None
+            if result is not None and result.failure is not None and result.outcome != "cancelled"
         )
         return messages.most_common(most)
 

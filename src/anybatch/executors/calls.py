@@ -15,8 +15,8 @@ async def answer_all(
 ) -> None:
     """Ask for every request, `calls` at a time.
 
-    A worker goes on to its next request when the result of its last one is durable: so a crash can
-    repeat `calls` requests at most.
+    A worker goes on to its next request when `record` lets it: so a crash can repeat no more than
+    `calls` requests and the backlog that `record` keeps.
     """
 
     async def work() -> None:

@@ -59,6 +59,7 @@ class Embedded:
 
     def __init__(self, model: str, *, api: Api, calls: int, probe: Probe = unwatched) -> None:
         self.window = calls
+        self.backlog = 0
         self._probe = probe
         self._handle = load(weights(model), name=model, api=api, calls=calls)
         self._threads = _Threads(calls)

@@ -11,7 +11,7 @@ Read = Callable[[Request, Reply], Result]
 """What a reply means: the wire's reading of it, held against the output schema."""
 
 Record = Callable[..., Awaitable[None]]
-"""`await record(result, …)`: returns once the results are durable."""
+"""`await record(result, …)`: returns once all but the executor's `backlog` are durable."""
 
 
 class CallExecutor(Protocol):
@@ -19,6 +19,8 @@ class CallExecutor(Protocol):
 
     window: int
     """At most so many requests of one batch are sent and not yet durably recorded."""
+    backlog: int
+    """Of these, so many may have been recorded: `record` need not wait for their commit."""
 
     @property
     def waiting(self) -> str | None:

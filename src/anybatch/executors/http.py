@@ -60,7 +60,7 @@ class Http:
 
     async def send(self, call: Call) -> Reply:
         """Send `call` once; the whole reply, or TransportError."""
-        with translated(self._base_url):
+        try:
             request = self._client.request(call.method, self._base_url + call.path)
             if call.body is not None:
                 request = request.header("content-type", "application/json").body_bytes(call.body)
@@ -71,6 +71,9 @@ class Http:
             with effect("http.receive", self._probe):
                 body = bytes(await response.bytes())
             return Reply(status=response.status, body=body, headers=_headers(response.headers))
+        except (foreign.PyreqwestError, ValueError):
+            with translated(self._base_url):
+                raise
 
 
 def _headers(raw: HeaderMap) -> dict[str, str]:

@@ -17,7 +17,7 @@ _DAY = 86_400.0
 _DUST = 1e-6
 """Less than this is not waited for: it is what floating point leaves over."""
 
-_GROWN_FROM = 16
+_GROWN_FROM = 32
 _SHRINK = 0.7
 _PROBE = 16.0
 """So many times slower the window grows where it last was too large."""

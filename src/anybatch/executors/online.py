@@ -1,7 +1,6 @@
 """A real-time endpoint under its rate limits: one call a request."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -24,6 +23,9 @@ from .limiter import Limiter, retry_after
 
 _OVERLOAD: frozenset[Outcome] = frozenset(("rate_limited", "server_error", "network"))
 _TOKENS_PER_BYTE = 0.25
+_BACKLOG_SHARE = 4
+"""For each so many calls in flight, one answer may wait for its commit while the next call goes
+out: otherwise connections would idle while the disk works."""
 
 
 class Clock(Protocol):
@@ -49,7 +51,9 @@ class Online:
         probe: Probe = unwatched,
     ) -> None:
         assert provider.base_url is not None
-        self.window = provider.concurrency + _being_committed(provider.concurrency)
+        self._calls = provider.concurrency
+        self.backlog = max(1, provider.concurrency // _BACKLOG_SHARE)
+        self.window = self._calls + self.backlog
         self._path = PATHS[api]
         self._key = key
         self._clock = clock
@@ -78,7 +82,7 @@ class Online:
         async def ask(request: Request) -> Result | None:
             return await self._ask(request, read=read, stop=stop)
 
-        await answer_all(requests, ask=ask, record=record, calls=self.window, stop=stop)
+        await answer_all(requests, ask=ask, record=record, calls=self._calls, stop=stop)
 
     async def _ask(self, request: Request, *, read: Read, stop: asyncio.Event) -> Result | None:
         started: float | None = None
@@ -108,7 +112,7 @@ class Online:
             self._limiter.window.leave()
         if not reply.ok:
             # Before it is read: what is cut out of an error's words could hold part of the key.
-            reply = dataclasses.replace(reply, body=redacted(reply.body, self._key))
+            reply = replace(reply, body=redacted(reply.body, self._key))
         result = read(request, reply)
         self._settle(request, result)
         return result, self._learn(reply, result.outcome, sent_at=sent_at)
@@ -132,11 +136,6 @@ class Online:
         else:
             window.failed(sent_at=sent_at, now=now)
         return asked
-
-
-def _being_committed(concurrency: int) -> int:
-    """How many answers may wait for their commit while the connections stay busy."""
-    return max(1, concurrency // 8)
 
 
 def _tokens(request: Request) -> int:
