@@ -54,8 +54,13 @@ def store(tmp_path: Path) -> Iterator[FillsUp]:
         yield store
 
 
+@pytest.fixture
+def backlog() -> int:
+    return 0
+
+
 @pytest_asyncio.fixture
-async def recorder(store: FillsUp) -> AsyncIterator[Recorder]:
+async def recorder(store: FillsUp, backlog: int) -> AsyncIterator[Recorder]:
     lease = timedelta(minutes=1)
     claimed = store.claim(
         *store.batches("run"), status="running", owner="me", lease_until=START + lease, window=1
@@ -64,7 +69,7 @@ async def recorder(store: FillsUp) -> AsyncIterator[Recorder]:
     with ThreadPoolExecutor(1) as thread:
         yield Recorder(
             claimed,
-            backlog=0,
+            backlog=backlog,
             store=store,
             thread=thread,
             probe=unwatched,
@@ -118,3 +123,21 @@ async def test_after_a_cancellation_nobody_waits_for_a_commit(recorder: Recorder
     async with asyncio.timeout(10):
         with pytest.raises(asyncio.CancelledError):
             await recorder.record(result(0))
+
+
+@pytest.mark.parametrize("backlog", [2])
+async def test_so_many_as_the_backlog_holds_need_not_be_waited_for(recorder: Recorder) -> None:
+    async with asyncio.timeout(10):
+        for n in range(2):
+            await recorder.record(result(n))  # nobody commits yet
+    third = asyncio.create_task(recorder.record(result(2)))
+    await asyncio.sleep(0)
+
+    waited = not third.done()
+    running = asyncio.create_task(recorder.run())
+    await third
+    recorder.close()
+    await running
+
+    assert waited
+    assert recorder.batch.counts == {"succeeded": 3}
