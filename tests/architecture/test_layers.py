@@ -10,7 +10,7 @@ from .source import ROOT
 
 LAYERS = [
     *("cli", "testing", "server", "transport", "api", "engine", "executors", "store", "datasets"),
-    *("providers", "wire", "core", "settings", "effects", "errors"),
+    *("providers", "wire", "core", "settings", "effects", "clock", "processes", "errors"),
 ]
 
 

@@ -16,15 +16,15 @@ from typing import Any, Self
 
 import msgspec
 
+from anybatch.clock import Clock
 from anybatch.core.model import Request, Result, Row, Run, Spec
 from anybatch.core.plan import Limits
 from anybatch.datasets.source import Source, open_source
 from anybatch.effects import Probe, effect, unwatched
-from anybatch.engine.engine import Clock
-from anybatch.engine.owners import this_process
 from anybatch.engine.workspace import Pace, Workspace
 from anybatch.executors.calls import answer_all
 from anybatch.executors.executor import CallExecutor, Read, Record
+from anybatch.processes import this_process
 from anybatch.providers.flow import Reply
 from anybatch.providers.provider import Provider
 from anybatch.settings import Settings

@@ -12,9 +12,9 @@ import pytest
 from anybatch.core.model import Row, Spec
 from anybatch.core.schema import from_labels
 from anybatch.datasets.source import open_source
-from anybatch.engine.owners import this_process
 from anybatch.engine.workspace import Planned
 from anybatch.errors import AnybatchError, BadInput, BadSettings, StoreUnwritable
+from anybatch.processes import this_process
 from anybatch.testing import CrashAt
 
 from .harness import Model, NewWorld, SmallBatches, World, rows, spec

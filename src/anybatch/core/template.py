@@ -29,7 +29,7 @@ class BadRow(ValueError):
     """This row cannot be rendered; its neighbours may."""
 
 
-class Rendered(NamedTuple):
+class Rendered(msgspec.Struct, frozen=True):
     """One request, ready to be stored."""
 
     body: bytes

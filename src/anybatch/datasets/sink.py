@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 
 from ..effects import Probe, effect, unwatched
 from ..errors import BadInput, MissingExtra, OutputExists, UsageError
+from ..processes import is_alive
 from .writers import Values, Write, created, csv_writer, json_writer, jsonl_writer
 
 
@@ -86,18 +87,8 @@ def _sweep(target: Path) -> None:
     """Remove what a process left beside `target` that was killed while it wrote."""
     for part in target.parent.glob(glob.escape(_parts_of(target)) + "*.part"):
         pid = part.name.removeprefix(_parts_of(target)).partition("-")[0]
-        if pid.isdecimal() and not _is_alive(int(pid)):
+        if pid.isdecimal() and not is_alive(int(pid)):
             part.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def check_sink(path: str | Path, *, force: bool) -> None:

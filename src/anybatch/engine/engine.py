@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar, assert_never
+from typing import Any, NamedTuple, TypeVar, assert_never
 
+from ..clock import Clock
 from ..core.model import Batch, Run
 from ..core.plan import Limits
 from ..core.retry import standing, tripped
@@ -18,12 +19,12 @@ from ..core.states import OUTCOMES, TRIPPING, RunState
 from ..effects import Probe, unwatched
 from ..errors import LeaseLost
 from ..executors.executor import CallExecutor
+from ..processes import dead_among
 from ..store.store import Store
 from . import act
 from .act import Work
 from .decide import Action, Answer, Cancel, Finish, Retry, Snapshot, Stop, decide
 from .events import Progress, progress
-from .owners import dead_among
 from .waves import due_again, plan_wave
 
 _LOOK_EVERY = timedelta(seconds=1)
@@ -32,14 +33,6 @@ _AT_ONCE = 2
 """Batches under way in one process: one fills the gap while the other's stragglers end."""
 
 T = TypeVar("T")
-
-
-class Clock(Protocol):
-    """Where time comes from."""
-
-    def now(self) -> datetime: ...
-    def monotonic(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

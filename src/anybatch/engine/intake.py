@@ -18,13 +18,13 @@ from ..core.template import BadRow, Render, Rendered, compile_prompt, compile_re
 from ..datasets.source import Source
 from ..effects import Probe, effect
 from ..errors import BadInput, BadSettings, StoreUnwritable
+from ..processes import dead_among
 from ..providers.provider import Provider
 from ..store.files import fsync_folder, unwritable
 from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
 from ..store.store import Store
 from ..wire import openai as wire
-from .owners import dead_among
 from .waves import first_wave
 
 _MARK = ".planning"
@@ -177,9 +177,10 @@ class _Asking:
 
     spec: Spec
     render: Render
-    keep: Callable[[Row], Row]
-    """What of a row is kept to be joined to its answer."""
-    has_budget: Callable[[Row], bool]
+    keep: Callable[[list[Row]], list[Row]]
+    """What of rows is kept to be joined to their answers."""
+    have_budget: Callable[[list[Row]], bool]
+    """Whether the requests of all these rows cap their output."""
 
 
 def _write(
@@ -202,8 +203,8 @@ def _write(
         for chunk in chain([first], chunks):
             kept, rendered = _rendered(chunk, asking.render, bad, at=at)
             at += len(chunk)
-            budgeted = budgeted and all(map(asking.has_budget, kept))
-            kept = list(map(asking.keep, kept))
+            budgeted = budgeted and asking.have_budget(kept)
+            kept = asking.keep(kept)
             columns.update(dict.fromkeys(chain.from_iterable(kept)))
             rows.add(kept)
             requests.add(rendered)
@@ -281,8 +282,8 @@ def _asking_all(spec: Spec, first: list[Row]) -> _Asking:
     return _Asking(
         spec=spec,
         render=compile_requests(prompt=prompt, system=system, shape=shape),
-        keep=lambda row: row,
-        has_budget=lambda row: budgeted,
+        keep=lambda rows: rows,
+        have_budget=lambda rows: budgeted,
     )
 
 
@@ -306,8 +307,8 @@ def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
     return _Asking(
         spec=replace(spec, api=api),
         render=render,
-        keep=lambda row: {"custom_id": row["custom_id"]},
-        has_budget=lambda row: wire.has_budget(api, row["body"]),
+        keep=lambda rows: [{"custom_id": row["custom_id"]} for row in rows],
+        have_budget=lambda rows: all(wire.has_budget(api, row["body"]) for row in rows),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..clock import Clock, SystemClock
 from ..core.model import Request, Result, Run, Spec
 from ..core.retry import standing
 from ..core.states import TRIPPING, Outcome
@@ -20,18 +21,17 @@ from ..executors.auth import key_for
 from ..executors.embedded import Embedded, weights
 from ..executors.executor import CallExecutor
 from ..executors.online import Online
+from ..processes import dead_among, this_process
 from ..providers import registry
 from ..providers.provider import Provider
 from ..settings import Settings
 from ..store.requests import RequestFile
 from ..store.sqlite import SqliteStore
 from ..store.store import Store
-from .clock import SystemClock
 from .delivery import joined_rows, layout_of, results
-from .engine import Clock, Engine
+from .engine import Engine
 from .events import Progress, progress, repeated
 from .intake import Intake, changed, plan
-from .owners import dead_among, this_process
 from .waves import after_fix, asked_for, plan_wave
 
 

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
 
 from msgspec.structs import replace
 
+from ..clock import Clock
 from ..core.model import Api, Failure, Request, Result
 from ..core.retry import MAX_TRIES, backoff
 from ..core.states import OUTCOMES, Outcome
@@ -26,14 +26,6 @@ _TOKENS_PER_BYTE = 0.25
 _BACKLOG_SHARE = 4
 """For each so many calls in flight, one answer may wait for its commit while the next call goes
 out: otherwise connections would idle while the disk works."""
-
-
-class Clock(Protocol):
-    """Where time comes from."""
-
-    def now(self) -> datetime: ...
-    def monotonic(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
 
 
 class Online:

@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 
-from anybatch.engine.owners import dead_among, this_process
+from anybatch.processes import dead_among, this_process
 
-TELL = "from anybatch.engine.owners import this_process; print(this_process(), flush=True)"
+TELL = "from anybatch.processes import this_process; print(this_process(), flush=True)"
 
 
 def test_this_process_is_alive() -> None:

@@ -1,4 +1,4 @@
-"""Who owns a batch: a name for this process, and whether the process behind a name has died.
+"""A name for this process, and whether the process behind a name has died.
 
 A lease runs out by itself. But whoever types the same command again after a kill should not have to
 wait for that, so on the same machine we look whether the owner still lives.
@@ -50,10 +50,11 @@ def _started(pid: int) -> str:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     except OSError:
-        return "?" if not Path("/proc/self").exists() and _is_alive(pid) else ""
+        return "?" if not Path("/proc/self").exists() and is_alive(pid) else ""
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether this machine has a process `pid`, whoever's it is."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
