@@ -21,8 +21,6 @@ class Progress:
     """Of every attempt, the retried ones included."""
     waiting: str | None
     """Why nothing is being sent, when there is a reason."""
-    batches: int
-    collected: int
 
     @property
     def done(self) -> int:
@@ -39,8 +37,6 @@ def progress(run: Run, batches: Iterable[Batch], *, waiting: str | None = None) 
         counts=counts,
         usage=sum((batch.usage for batch in seen), Usage()),
         waiting=waiting,
-        batches=len(seen),
-        collected=sum(batch.status == "collected" for batch in seen),
     )
 
 

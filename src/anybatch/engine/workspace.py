@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from ..clock import Clock, SystemClock
 from ..core.model import Request, Result, Run, Spec
-from ..core.retry import standing
 from ..core.states import TRIPPING, Outcome
 from ..datasets.sink import open_sink
 from ..datasets.source import Source
@@ -258,15 +259,8 @@ def open_workspace(settings: Settings) -> Workspace:
     return Workspace(settings=settings, store=SqliteStore(settings.home))
 
 
-def outcomes_of(run: Run, store: Store) -> dict[Outcome, int]:
-    """The present outcomes of a run's rows."""
-    return standing(store.batches(run.id))
-
-
 def _with_defaults(spec: Spec, provider: Provider) -> Spec:
     """`spec` with the provider's own parameters under the caller's."""
-    from msgspec.structs import replace as change
-
     if not provider.parameters or spec.api == "openai.embeddings":
         return spec
-    return change(spec, parameters={**provider.parameters, **spec.parameters})
+    return structs.replace(spec, parameters={**provider.parameters, **spec.parameters})
