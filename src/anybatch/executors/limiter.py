@@ -128,6 +128,8 @@ class Window:
 
     def healthy(self) -> None:
         """A call was answered."""
+        if self.limit == self.most and not self._failing:
+            return
         self._failing -= self._failing / self._memory
         self.limit = min(self.most, self.limit + self._step)
         self._hand_out()
@@ -201,7 +203,7 @@ class Limiter:
     def _is_open(self) -> bool:
         """Whether no rate is known and no pause was asked for: then there is no line."""
         unlimited = self._requests.unlimited and self._tokens.unlimited
-        return unlimited and self._not_before <= self._monotonic()
+        return unlimited and (not self._not_before or self._not_before <= self._monotonic())
 
     async def _passed(self, tokens: int, *, stop: asyncio.Event) -> bool:
         try:
