@@ -50,6 +50,9 @@ of a run does not, its truncated answers stay as they are.
 **Lost answers.** A call that got no whole answer may have run, and it is made again. So is one that
 was under way when the process died. What the service charges for these is not known here.
 
+**Coming back.** Rows that ended as `network` are asked again when you run the same command again:
+the line may be there by then.
+
 **The breaker.** Some outcomes would befall every row: {tripping}.
 {breaker} rows in any of them stop the run, and nothing more is sent. Mend the cause and run the
 same command again: those rows are asked once more, and the rest goes on.

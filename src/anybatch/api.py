@@ -60,6 +60,10 @@ class Ask:
         provider, _, model = self.model.partition("/")
         if not provider:
             raise BadSettings(f"{self.model!r} is not a model; write it as PROVIDER/MODEL")
+        if self.system is not None and self.api == "openai.embeddings":
+            raise BadSettings(f"{self.api} takes no system prompt")
+        if self.prompt is not None and not self.prompt.strip():
+            raise BadSettings("--prompt is empty; say what to ask of each row")
         taken = sorted(_WRITTEN_BY_US.intersection(self.parameters or ()))
         if taken:
             raise BadSettings(f"{taken[0]!r} is not yours to set: it follows from what is asked")

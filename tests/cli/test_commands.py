@@ -209,7 +209,7 @@ def test_what_is_over_cannot_be_cancelled(home: Path, endpoint: FakeEndpoint) ->
 def test_rm_forgets_a_run_with_its_files(home: Path, endpoint: FakeEndpoint) -> None:
     anybatch(*asking(endpoint), home=home)
 
-    finished = anybatch("rm", "last", home=home)
+    finished = anybatch("rm", "last", "--yes", home=home)
 
     assert finished.returncode == 0
     assert "is gone" in finished.stderr
@@ -223,7 +223,7 @@ def test_rm_leaves_alone_what_another_process_works_on(home: Path) -> None:
     with FakeEndpoint(latency=0.05) as endpoint:
         run = start(*asking(endpoint, "--concurrency", 8), home=home)
         until(lambda: len(endpoint.ledger.executions) > 0, what="a call")
-        refused = anybatch("rm", "last", home=home)
+        refused = anybatch("rm", "last", "--yes", home=home)
         seen = anybatch("status", "last", home=home)
         run.communicate(timeout=LIMIT_S)
 

@@ -3,6 +3,8 @@
 import csv
 import signal
 import sqlite3
+import subprocess
+from contextlib import closing
 from pathlib import Path
 
 from anybatch.testing import FakeEndpoint
@@ -40,6 +42,21 @@ def events(home: Path) -> list[str]:
         return [name for (name,) in db.execute("select name from events order by at")]
 
 
+def stop_between_commits(process: subprocess.Popen[bytes], home: Path) -> None:
+    """SIGSTOP where it does not hold the database: else everybody waits for it to go on."""
+    with closing(sqlite3.connect(home / "store" / "anybatch.db", timeout=0.1)) as db:
+        db.isolation_level = None
+        while True:
+            process.send_signal(signal.SIGSTOP)
+            try:
+                db.execute("begin immediate")
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+                continue
+            db.execute("rollback")
+            return
+
+
 def test_two_processes_on_one_store_never_ask_the_same_twice(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.csv", [f"row {n}" for n in range(ROWS)])
 
@@ -65,7 +82,7 @@ def test_an_owner_that_slept_past_its_lease_is_fenced_off(tmp_path: Path) -> Non
     with FakeEndpoint(latency=0.02) as endpoint:
         sleeper = start(*words(endpoint, tmp_path, "a.csv"), home=tmp_path)
         until(lambda: len(endpoint.ledger.executions) > 8, what="some calls")
-        sleeper.send_signal(signal.SIGSTOP)
+        stop_between_commits(sleeper, tmp_path)
         taker = anybatch(*words(endpoint, tmp_path, "b.csv"), home=tmp_path)
         sleeper.send_signal(signal.SIGCONT)
         code = sleeper.wait(LIMIT_S)

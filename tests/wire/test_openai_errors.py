@@ -43,7 +43,7 @@ FAILURES: list[tuple[int, bytes, Outcome]] = [
     (500, error("server_error"), "server_error"),
     (503, b"upstream connect error", "server_error"),
     (529, b"{}", "server_error"),
-    (302, b"", "bad_request"),
+    (302, b"", "not_found_model"),
     (0, b"", "server_error"),
 ]
 

@@ -8,7 +8,7 @@ from ..core.model import Run
 from ..core.states import Outcome
 from ..engine.workspace import Pace, Workspace
 from ..errors import UsageError
-from .ask import agreed
+from .ask import agreed, somebody_is_there
 from .progress import counted, outcomes
 from .work import Delivery, is_at_work, open_here, work_on
 
@@ -65,6 +65,8 @@ def rm_command(word: str, store: Path | None, *, yes: bool) -> None:
     run = workspace.store.find_run(word)
     if is_at_work(workspace, run):
         raise UsageError(f"run {run.id} is being worked on; `anybatch cancel {run.id}` first")
+    if not yes and not somebody_is_there():
+        raise UsageError(f"say --yes to forget run {run.id}: nobody is there to be asked")
     if not yes and not agreed(f"Forget run {run.id} of {run.source!r} with its answers?"):
         raise UsageError(f"run {run.id} is kept")
     workspace.store.delete(run.id)

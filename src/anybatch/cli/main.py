@@ -11,6 +11,8 @@ from .app import app
 from .leave import leave
 
 USAGE = 1
+UNEXPECTED = 4
+_MAX_WHAT = 300
 
 
 def main() -> NoReturn:
@@ -20,7 +22,7 @@ def main() -> NoReturn:
     debug = len(arguments) < len(sys.argv) - 1
     try:
         code = app(args=arguments, prog_name="anybatch", standalone_mode=False)
-    except (AnybatchError, typer.TyperException, typer.Abort) as e:
+    except Exception as e:
         if debug:
             raise
         code = _told(e)
@@ -34,7 +36,7 @@ def _fill_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode))
 
 
-def _told(e: BaseException) -> int:
+def _told(e: Exception) -> int:
     """Say `e` in one line on stderr; its exit code."""
     match e:
         case AnybatchError():
@@ -44,8 +46,11 @@ def _told(e: BaseException) -> int:
             if not said:
                 return USAGE  # no command was given, and the help has been shown
             line, code = f"{said}. `{_command(e)} --help` shows what there is.", USAGE
-        case _:
+        case typer.Abort():
             line, code = "not confirmed; nothing was done", USAGE
+        case _:
+            what = f"{type(e).__name__}: {e}"[:_MAX_WHAT]
+            line, code = f"a mistake of ours, {what}. Show us what --debug says", UNEXPECTED
     print("anybatch: " + " ".join(line.split()), file=sys.stderr)
     return code
 

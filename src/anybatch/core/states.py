@@ -79,7 +79,7 @@ OUTCOMES: Mapping[Outcome, OutcomeRule] = {
         again="as_is", waves=3, paid=False, meaning="turned away by a rate limit, every time"
     ),
     "server_error": OutcomeRule(
-        again="as_is", waves=3, paid=False, meaning="the service failed or answered nonsense"
+        again="as_is", waves=3, paid=True, meaning="the service failed or answered nonsense"
     ),
     "network": OutcomeRule(
         again="as_is", waves=3, paid=True, meaning="no whole answer arrived; it may have run"
@@ -97,7 +97,10 @@ OUTCOMES: Mapping[Outcome, OutcomeRule] = {
         again="after_fix", paid=False, trips_breaker=True, meaning="no credit or quota left"
     ),
     "not_found_model": OutcomeRule(
-        again="after_fix", paid=False, trips_breaker=True, meaning="no such model at this address"
+        again="after_fix",
+        paid=False,
+        trips_breaker=True,
+        meaning="no such model, or nothing to ask, at this address",
     ),
     "missing_result": OutcomeRule(
         again="as_is", waves=3, paid=True, meaning="the provider returned no line for it"
@@ -106,6 +109,11 @@ OUTCOMES: Mapping[Outcome, OutcomeRule] = {
         again="never", paid=True, meaning="perhaps submitted; held back rather than paid twice"
     ),
 }
+
+COME_BACK_FOR: frozenset[Outcome] = frozenset(
+    ("network", *(outcome for outcome, rule in OUTCOMES.items() if rule.again == "after_fix"))
+)
+"""What the same command, typed again, asks again: the reason may be gone by then."""
 
 TRIPPING = frozenset(outcome for outcome, rule in OUTCOMES.items() if rule.trips_breaker)
 BREAKER_AFTER = 3

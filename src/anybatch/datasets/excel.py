@@ -115,6 +115,11 @@ def excel_writer(path: Path, columns: Sequence[str], *, raw: bool) -> Iterator[W
     import xlsxwriter
     from xlsxwriter.exceptions import FileCreateError
 
+    if len(columns) > MAX_COLUMNS:
+        raise UsageError(
+            f"an Excel sheet holds {MAX_COLUMNS:,} columns, and there are {len(columns):,}. "
+            "Write .csv or .parquet."
+        )
     workbook = xlsxwriter.Workbook(str(path), {"constant_memory": True})
     worksheet = workbook.add_worksheet()
     next_row = 0
@@ -144,6 +149,10 @@ def _close(workbook: Any) -> None:
         workbook.close()
     except FileCreateError as error:
         raise OSError(str(error)) from error
+
+
+MAX_COLUMNS = 16_384
+"""Of a sheet, as Excel's own specification has it."""
 
 
 def _refuse_more(rows: int) -> None:

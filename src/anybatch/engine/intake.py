@@ -65,15 +65,13 @@ def plan(
     _begin(intake, folder)
     try:
         run = _write(intake, source, spec, data=data, run_id=run_id, now=now)
-        known = None if intake.again else intake.store.same_run(run.fingerprint)
-        if known is None:
-            _add(intake, run)
+        standing = _add(intake, run)
     except Exception:
         _forget(folder)
         raise
-    if known is not None:
+    if standing.id != run_id:
         _forget(folder)
-        return known, False
+        return standing, False
     with effect("plan.unmark", intake.probe), unwritable(folder):
         _mark_of(folder).unlink()
     return run, True
@@ -101,7 +99,8 @@ def _mark_of(folder: Path) -> Path:
     return folder.with_name(folder.name + _MARK)
 
 
-def _add(intake: Intake, run: Run) -> None:
+def _add(intake: Intake, run: Run) -> Run:
+    """Write down `run` and its batches; the run that stands, which may be an older one."""
     folder = intake.store.folder(run.id)
     batches = first_wave(
         run.id,
@@ -112,7 +111,7 @@ def _add(intake: Intake, run: Run) -> None:
     )
     fsync_folder(folder, probe=intake.probe)
     fsync_folder(folder.parent, probe=intake.probe)
-    intake.store.add_run(run, batches)
+    return intake.store.add_run(run, batches, unless_same=not intake.again)
 
 
 def sweep(store: Store) -> None:

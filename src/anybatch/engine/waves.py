@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..core.model import Batch, Counts, Run
 from ..core.plan import Limits, cut
 from ..core.retry import next_factor, pause_before
-from ..core.states import OUTCOMES, Outcome
+from ..core.states import COME_BACK_FOR, Outcome
 from ..effects import Probe
 from ..store.files import fsync_folder
 from ..store.journal import committed_lines
@@ -48,8 +48,8 @@ def due_again(run: Run) -> Choose:
 
 
 def after_fix(batch: Batch, outcome: Outcome) -> Take | None:
-    """What is tried again because the user came back, a key or an account mended."""
-    return Take(1, batch.budget_factor) if OUTCOMES[outcome].again == "after_fix" else None
+    """What is tried again because the user came back: a key or a line may be mended."""
+    return Take(1, batch.budget_factor) if outcome in COME_BACK_FOR else None
 
 
 def asked_for(outcomes: frozenset[Outcome], run: Run) -> Choose:

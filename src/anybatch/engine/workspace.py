@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ..clock import Clock, SystemClock
 from ..core.model import Request, Result, Run, Spec
-from ..core.states import TRIPPING, Outcome
+from ..core.states import COME_BACK_FOR, TRIPPING, Outcome
 from ..datasets.sink import open_sink
 from ..datasets.source import Source
 from ..effects import Probe, unwatched
@@ -33,7 +33,7 @@ from .delivery import joined_rows, layout_of, results
 from .engine import Engine
 from .events import Progress, progress, repeated
 from .intake import Intake, changed, plan
-from .waves import after_fix, asked_for, plan_wave
+from .waves import Choose, after_fix, asked_for, plan_wave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +123,15 @@ class Workspace:
         return Planned(run, is_new, differs, before)
 
     def reopen(self, run: Run) -> Run:
-        """Let a run go on that stopped or ended for want of a key, an account or a model.
+        """Let a run go on that stopped or ended for want of a key, an account, a model or a line.
 
         The rows that failed for it are tried again.
         """
         counts = self.progress(run).counts
-        fixable = not TRIPPING.isdisjoint(counts) and "cancelled" not in counts
+        fixable = not COME_BACK_FOR.isdisjoint(counts) and "cancelled" not in counts
         if run.state != "stopped" and not (run.state == "ended" and fixable):
             return run
+        self.check(self.provider_of(run.spec), run.spec)
         self.store.set_state(run, "open")
         run = self.store.run(run.id)
         self._plan_wave(run, after_fix)
@@ -147,10 +148,11 @@ class Workspace:
             raise UsageError(f"run {run.id} is not over yet; type its command again to go on")
         if run.state == "stopped":
             outcomes |= TRIPPING
+        self.check(self.provider_of(run.spec), run.spec)
         self.store.set_state(run, "open")
         return self._plan_wave(self.store.run(run.id), asked_for(outcomes, run))
 
-    def _plan_wave(self, run: Run, choose: Any) -> int:
+    def _plan_wave(self, run: Run, choose: Choose) -> int:
         limits = self.provider_of(run.spec).limits
         now = self.clock.now()
         return plan_wave(run, self.store, choose, limits=limits, now=now, probe=self.probe)

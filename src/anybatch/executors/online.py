@@ -50,6 +50,8 @@ class Online:
         self._key = key
         self._clock = clock
         self._jitter = jitter
+        self._backing_off: dict[str, int] = {}
+        """Why requests wait before another try, and how many do."""
         self._http = Http(
             provider.base_url, headers=headers_for(key), deadline=deadline, probe=probe
         )
@@ -63,7 +65,7 @@ class Online:
 
     @property
     def waiting(self) -> str | None:
-        return self._limiter.waiting
+        return self._limiter.waiting or next(iter(self._backing_off), None)
 
     async def close(self) -> None:
         await self._http.close()
@@ -85,12 +87,23 @@ class Online:
             result, asked = await self._call(request, read=read)
             ms = int((self._clock.monotonic() - started) * 1000)
             result = replace(result, tries=tries, ms=ms)
-            if result.outcome not in _OVERLOAD or tries == MAX_TRIES:
+            if result.outcome not in _OVERLOAD or tries >= _most_tries(result):
                 return result
             wait = backoff(tries, asked=asked, jitter=self._jitter())
-            if not await pause(wait.total_seconds(), stop=stop, sleep=self._clock.sleep):
+            if not await self._back_off(wait, result, stop=stop):
                 return None
         raise AssertionError("unreachable: the last try returns")
+
+    async def _back_off(self, wait: timedelta, result: Result, *, stop: asyncio.Event) -> bool:
+        """Wait before another try, saying why; False if stopped."""
+        reason = result.failure.message if result.failure is not None else result.outcome
+        self._backing_off[reason] = self._backing_off.get(reason, 0) + 1
+        try:
+            return await pause(wait.total_seconds(), stop=stop, sleep=self._clock.sleep)
+        finally:
+            self._backing_off[reason] -= 1
+            if not self._backing_off[reason]:
+                del self._backing_off[reason]
 
     async def _call(self, request: Request, *, read: Read) -> tuple[Result, timedelta | None]:
         """One try: its result, and how long the service asks us to wait before another."""
@@ -105,9 +118,16 @@ class Online:
         if not reply.ok:
             # Before it is read: what is cut out of an error's words could hold part of the key.
             reply = replace(reply, body=redacted(reply.body, self._key))
-        result = read(request, reply)
+        result = self._without_key(read(request, reply))
         self._settle(request, result)
         return result, self._learn(reply, result.outcome, sent_at=sent_at)
+
+    def _without_key(self, result: Result) -> Result:
+        """Once more after decoding: escapes may have hidden the key from the first look."""
+        if result.failure is None or self._key is None:
+            return result
+        message = redacted(result.failure.message.encode(), self._key).decode()
+        return replace(result, failure=replace(result.failure, message=message))
 
     def _settle(self, request: Request, result: Result) -> None:
         used = result.usage.tokens_in + result.usage.tokens_out
@@ -128,6 +148,13 @@ class Online:
         else:
             window.failed(sent_at=sent_at, now=now)
         return asked
+
+
+def _most_tries(result: Result) -> int:
+    """How often a call is made in one wave that ends like this."""
+    # A 2xx that cannot be read was paid for: a proxy's page once, the service's own way if again.
+    answered = result.status is not None and result.status < 300
+    return 2 if answered else MAX_TRIES
 
 
 def _tokens(request: Request) -> int:

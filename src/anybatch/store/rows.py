@@ -8,6 +8,7 @@ import msgspec
 
 from ..core.model import Row
 from ..effects import Probe
+from ..errors import StoreCorrupt
 from .files import NewFile, committed
 
 _FILE = "rows.jsonl"
@@ -37,4 +38,7 @@ def read_rows(folder: Path) -> Iterator[Row]:
     """The rows, in input order."""
     with committed(folder / _FILE), open(folder / _FILE, "rb") as file:
         for line in file:
-            yield msgspec.json.decode(line)
+            try:
+                yield msgspec.json.decode(line)
+            except msgspec.DecodeError as e:
+                raise StoreCorrupt(f"{file.name!r} is damaged; restore it from a backup") from e

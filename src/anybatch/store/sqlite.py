@@ -142,11 +142,15 @@ class SqliteStore:
     def folder(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
 
-    def add_run(self, run: Run, batches: Sequence[Batch]) -> None:
+    def add_run(self, run: Run, batches: Sequence[Batch], *, unless_same: bool = False) -> Run:
         with self._transaction():
+            known = self.same_run(run.fingerprint) if unless_same else None
+            if known is not None:
+                return known
             self._write("add_run", **_run_values(run))
             for batch in batches:
                 self._write("add_batch", **_batch_values(batch))
+        return run
 
     def run(self, run_id: str) -> Run:
         for row in self._rows("run_by_id", id=run_id):
@@ -164,7 +168,7 @@ class SqliteStore:
             found = self.runs(most=1)
         else:
             found = [_run(row) for row in self._rows("runs_by_start", start=word)]
-        if len(found) == 1 or (found and found[0].id == word):
+        if word and (len(found) == 1 or (found and found[0].id == word)):
             return found[0]
         many = "more than one run starts with" if found else "there is no run"
         raise UnknownRun(f"{many} {word!r} in {str(self.root)!r}; `anybatch runs` lists them")

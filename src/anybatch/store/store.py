@@ -32,8 +32,12 @@ class Store(Protocol):
         """Where the files of a run live."""
         ...
 
-    def add_run(self, run: Run, batches: Sequence[Batch]) -> None:
-        """Write down a run and its planned batches, all or nothing."""
+    def add_run(self, run: Run, batches: Sequence[Batch], *, unless_same: bool = False) -> Run:
+        """Write down a run and its planned batches, all or nothing; the run that stands then.
+
+        With `unless_same`, a run with the same fingerprint that is there already stays alone: of
+        two processes that plan the same at the same time, one adds it and both get it.
+        """
         ...
 
     def run(self, run_id: str) -> Run:

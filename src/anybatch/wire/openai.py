@@ -308,7 +308,7 @@ _BY_STATUS: Mapping[int, Outcome] = {
     401: "auth",
     402: "billing",
     403: "auth",
-    404: "not_found_model",
+    **dict.fromkeys((301, 302, 303, 307, 308, 404, 405), "not_found_model"),
     408: "server_error",
     409: "server_error",
     413: "too_long",
