@@ -32,6 +32,8 @@ from anybatch.store.sqlite import SqliteStore
 from anybatch.testing import Crash, CrashAt, FakeEndpoint
 from anybatch.testing.clock import START
 
+LIFE_S = 30.0
+"""A process that is not over by then never will be."""
 CALLS = 2
 """Calls in flight at once, of each batch."""
 LIMITS = Limits(max_requests=4)
@@ -254,9 +256,13 @@ class World:
             run = workspace.reopen(workspace.plan(self.source(), self.spec).run)
             if cancel:
                 run = workspace.ask_to_cancel(run)
-            run = asyncio.run(workspace.fulfil(run, stop=asyncio.Event()))
+            run = asyncio.run(self._fulfilled(workspace, run))
             workspace.deliver(run, self.out, force=True, raw=False)
             return run
+
+    async def _fulfilled(self, workspace: Workspace, run: Run) -> Run:
+        async with asyncio.timeout(LIFE_S):
+            return await workspace.fulfil(run, stop=asyncio.Event())
 
     def die(self, probe: CrashAt, *, cancel: bool = False) -> bool:
         """One process that dies where `probe` says; False if it came to its end before."""

@@ -108,8 +108,14 @@ def deaths_at(name: str, new_world: NewWorld, *, before: str | None = None) -> D
             if not world.die(probe):
                 break
             assert probe.at is not None
-            found.setdefault(probe.at, []).extend(broken_after_recovery(world))
+            broken = broken_after_recovery(world)
+            found.setdefault(probe.at, []).extend(broken)
+            if NEVER_ENDS in broken:
+                break
     return found
+
+
+NEVER_ENDS = "the next process never ends"
 
 
 def broken_after_recovery(world: World) -> list[str]:
@@ -117,6 +123,8 @@ def broken_after_recovery(world: World) -> list[str]:
         world.live()
     except AnybatchError as e:
         return [f"the next process ends with {e!r}"]
+    except TimeoutError:
+        return [NEVER_ENDS]
     return broken_promises(world)
 
 
