@@ -37,7 +37,7 @@ def test_no_file_names_a_registry_or_a_machines_path(pattern: re.Pattern[str]):
 @pytest.mark.parametrize(
     ("pattern", "text"),
     [
-        (REGISTRY, "--index-url https://packages.example/" + "simple"),
+        (REGISTRY, "https://packages.example/".join(("--index-" + "url ", "simple"))),
         (REGISTRY, "https://files.python" + "hosted.org/packages/1e/02"),
         (MACHINE, "# via -r /" + "home/me/requirements.in"),
         (MACHINE, "'/" + "root/.cache'"),
