@@ -1,6 +1,7 @@
 """Two processes of the command line on one store."""
 
 import csv
+import os
 import signal
 import sqlite3
 import subprocess
@@ -48,6 +49,7 @@ def stop_between_commits(process: subprocess.Popen[bytes], home: Path) -> None:
         db.isolation_level = None
         while True:
             process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # the signal takes a moment to arrive
             try:
                 db.execute("begin immediate")
             except sqlite3.OperationalError:

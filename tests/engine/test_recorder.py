@@ -141,3 +141,22 @@ async def test_so_many_as_the_backlog_holds_need_not_be_waited_for(recorder: Rec
 
     assert waited
     assert recorder.batch.counts == {"succeeded": 3}
+
+
+@pytest.mark.parametrize("backlog", [1])
+async def test_each_commit_lets_as_many_go_on_as_it_made_durable(
+    store: FillsUp, recorder: Recorder
+) -> None:
+    store.room = 1
+    waiting = [asyncio.create_task(recorder.record(result(n))) for n in range(3)]
+    await asyncio.sleep(0)
+    ahead = [task.done() for task in waiting]
+    running = asyncio.create_task(recorder.run())
+    await asyncio.wait(waiting)
+    late = [asyncio.create_task(recorder.record(result(n))) for n in (3, 4)]
+    refused = await asyncio.gather(running, *late, return_exceptions=True)
+
+    assert ahead == [True, False, False]
+    assert [task.exception() for task in waiting] == [None, None, None]
+    assert refused == [DISK_FULL, None, DISK_FULL]
+    assert recorder.batch.counts == {"succeeded": 3}

@@ -120,7 +120,7 @@ NEWER = re.compile(
 
 def test_every_statement_is_used_and_every_name_that_is_used_exists() -> None:
     source = Path(sqlite.__file__).read_text("utf-8")
-    used = re.findall(r'(?:_SQL\[|_rows\(|_write\()\s*"(\w+)"', source)
+    used = re.findall(r'(?:_SQL\[|_rows\(|_write\(|_change\()\s*"(\w+)"', source)
 
     assert sorted(set(used)) == sorted(sqlite._SQL)
 

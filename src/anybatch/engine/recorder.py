@@ -1,6 +1,7 @@
 """Group commit: results become durable together, and only so many may wait for it."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
@@ -14,44 +15,23 @@ from ..store.journal import SegmentWriter, segment_path
 from ..store.store import Store
 from ..wire.jsonl import write_line
 
-_GATHER_S = 0.002
+_GATHER_S = 0.005
 """So long a commit waits for company, unless somebody waits for it: an fsync costs the same for
-one result as for many, and two milliseconds are nothing to an answer that takes a second."""
+one result as for many, and five milliseconds are nothing to an answer that takes a second."""
 
 
 class _Gathering:
-    """The results that will be committed together, and who waits for that."""
+    """The results that will be committed together."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.counts: Counts = {}
         self.usage = Usage()
-        self._waiting: list[asyncio.Future[None]] = []
-        self._error: BaseException | None = None
 
     def add(self, result: Result) -> None:
         self.lines.append(write_line(result))
         self.counts[result.outcome] = self.counts.get(result.outcome, 0) + 1
         self.usage += result.usage
-
-    def over(self) -> asyncio.Future[None]:
-        """Done when the results are durable, or cannot be: then it raises why."""
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._error is not None:
-            waiting.set_exception(self._error)
-        self._waiting.append(waiting)
-        return waiting
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Tell who waits: it is durable, or it will not be, for this reason."""
-        self._error = error
-        for waiting in self._waiting:
-            if waiting.done():
-                continue  # cancelled
-            if error is None:
-                waiting.set_result(None)
-            else:
-                waiting.set_exception(error)
 
 
 class Recorder:
@@ -87,24 +67,44 @@ class Recorder:
         self._wake = asyncio.Event()
         self._closed = False
         self._gathering = _Gathering()
-        self._committing: _Gathering | None = None
+        self._pending = 0
+        """So many results are recorded and not yet durable."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """Those who recorded more than the backlog takes, in that order."""
+        self._error: BaseException | None = None
 
     async def record(self, *results: Result) -> None:
-        """Return once no more than `backlog` results are recorded and not yet durable.
+        """Return once no more than `backlog` of those who recorded are ahead of their commit.
 
         Raises what kept results from becoming durable.
         """
+        if self._error is not None:
+            raise self._error
         if not self._gathering.lines:
             asyncio.get_running_loop().call_later(_GATHER_S, self._wake.set)
         for result in results:
             self._gathering.add(result)
-        while self._pending() > self._backlog:
+        self._pending += len(results)
+        if self._pending - len(self._waiting) > self._backlog:
             self._wake.set()
-            await (self._committing or self._gathering).over()
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            await place
 
-    def _pending(self) -> int:
-        being = 0 if self._committing is None else len(self._committing.lines)
-        return being + len(self._gathering.lines)
+    def _durable(self, count: int) -> None:
+        """So many more results are durable: as many may go on who waited for that."""
+        self._pending -= count
+        while self._waiting and self._pending - len(self._waiting) < self._backlog:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+
+    def _broken(self, error: BaseException) -> None:
+        """Nothing is committed any more: nobody must wait for it."""
+        self._error = error
+        for place in self._waiting:
+            if not place.done():
+                place.set_exception(error)
 
     async def run(self) -> None:
         """Commit what is recorded until closed and empty."""
@@ -115,8 +115,7 @@ class Recorder:
                 if self._gathering.lines:
                     await self._commit_gathered()
         except BaseException as e:
-            # Nothing is committed any more; who records all the same must not wait for it.
-            self._gathering.end(e)
+            self._broken(e)
             raise
         finally:
             # On the thread that writes: one may be under way still, if we were cancelled.
@@ -124,20 +123,14 @@ class Recorder:
 
     async def _commit_gathered(self) -> None:
         gathered, self._gathering = self._gathering, _Gathering()
-        self._committing = gathered
         counted = replace(
             self.batch,
             counts=_summed(self.batch.counts, gathered.counts),
             usage=self.batch.usage + gathered.usage,
             lease_until=self._now() + self._lease,
         )
-        try:
-            await self._on_thread(partial(self._write, b"".join(gathered.lines), counted))
-        except BaseException as e:
-            gathered.end(e)
-            raise
-        self._committing = None
-        gathered.end()
+        await self._on_thread(partial(self._write, b"".join(gathered.lines), counted))
+        self._durable(len(gathered.lines))
         self._committed(self.batch)
 
     def _write(self, content: bytes, batch: Batch) -> None:

@@ -16,7 +16,7 @@ async def answer_all(
     """Ask for every request, `calls` at a time.
 
     A worker goes on to its next request when `record` lets it: so a crash can repeat no more than
-    `calls` requests and the backlog that `record` keeps.
+    `calls` requests and those that `record` lets go on before their result is durable.
     """
 
     async def work() -> None:

@@ -11,7 +11,7 @@ Read = Callable[[Request, Reply], Result]
 """What a reply means: the wire's reading of it, held against the output schema."""
 
 Record = Callable[..., Awaitable[None]]
-"""`await record(result, …)`: returns once all but the executor's `backlog` are durable."""
+"""`await record(result, …)`: returns once it is durable, or one of the executor's `backlog`."""
 
 
 class CallExecutor(Protocol):

@@ -103,6 +103,9 @@ class Window:
 
     async def enter(self) -> None:
         """Take a place, waiting in line for it."""
+        if not self._waiting and self.in_flight < int(self.limit):
+            self.in_flight += 1
+            return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         self._hand_out()

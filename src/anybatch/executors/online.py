@@ -23,9 +23,6 @@ from .limiter import Limiter, retry_after
 
 _OVERLOAD: frozenset[Outcome] = frozenset(("rate_limited", "server_error", "network"))
 _TOKENS_PER_BYTE = 0.25
-_BACKLOG_SHARE = 4
-"""For each so many calls in flight, one answer may wait for its commit while the next call goes
-out: otherwise connections would idle while the disk works."""
 
 
 class Online:
@@ -44,7 +41,9 @@ class Online:
     ) -> None:
         assert provider.base_url is not None
         self._calls = provider.concurrency
-        self.backlog = max(1, provider.concurrency // _BACKLOG_SHARE)
+        # While one answer waits for its commit the next call goes out: the connections would idle
+        # else, for as long as the disk works.
+        self.backlog = self._calls
         self.window = self._calls + self.backlog
         self._path = PATHS[api]
         self._key = key

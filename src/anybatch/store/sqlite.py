@@ -118,8 +118,13 @@ class SqliteStore:
         return int(self._db.execute(f"pragma {pragma}").fetchone()[0])
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
         with self._lock, self._translated(), effect("store.transaction", self._probe):
+            yield
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._writing():
             self._db.execute("begin immediate")
             try:
                 yield
@@ -136,6 +141,14 @@ class SqliteStore:
     def _write(self, statement: str, /, **values: object) -> int:
         """Run a named statement inside the present transaction; how many rows it touched."""
         return self._db.execute(_SQL[statement], values).rowcount
+
+    def _change(self, statement: str, /, **values: object) -> int:
+        """Run a named statement as a transaction of its own; how many rows it touched.
+
+        Begin and commit would be two more round trips, each with a wait for the interpreter's lock.
+        """
+        with self._writing():
+            return self._write(statement, **values)
 
     # --- runs ---
 
@@ -192,13 +205,11 @@ class SqliteStore:
         why: str | None = None,
         ended_at: datetime | None = None,
     ) -> bool:
-        with self._transaction():
-            values = {"state": state, "why": why, "ended_at": _seconds(ended_at)}
-            return self._write("set_run_state", id=run.id, seen=run.state, **values) == 1
+        values = {"state": state, "why": why, "ended_at": _seconds(ended_at)}
+        return self._change("set_run_state", id=run.id, seen=run.state, **values) == 1
 
     def delete(self, run_id: str) -> None:
-        with self._transaction():
-            self._write("delete_run", id=run_id)
+        self._change("delete_run", id=run_id)
         with effect("run.delete", self._probe):
             shutil.rmtree(self.folder(run_id), ignore_errors=True)
 
@@ -233,8 +244,7 @@ class SqliteStore:
 
     def renew(self, batch: Batch, *, lease_until: datetime) -> bool:
         values = {"id": batch.id, "token": batch.token, "owner": batch.owner}
-        with self._transaction():
-            return self._write("renew_lease", lease_until=_seconds(lease_until), **values) == 1
+        return self._change("renew_lease", lease_until=_seconds(lease_until), **values) == 1
 
     def save(self, batch: Batch) -> None:
         values = {
@@ -248,9 +258,8 @@ class SqliteStore:
             "owner": batch.owner,
             "lease_until": _seconds(batch.lease_until),
         }
-        with self._transaction():
-            if self._write("save_batch", **values) != 1:
-                raise LeaseLost(f"batch {batch.id!r} belongs to another process now")
+        if self._change("save_batch", **values) != 1:
+            raise LeaseLost(f"batch {batch.id!r} belongs to another process now")
 
     def add_wave(self, run: Run, batches: Sequence[Batch], retried: Sequence[Batch]) -> bool:
         with self._transaction():
@@ -265,10 +274,9 @@ class SqliteStore:
     # --- events ---
 
     def add_event(self, run_id: str, event: Event) -> None:
-        with self._transaction():
-            values = {"at": _seconds(event.at), "name": event.name, "fields": _json(event.fields)}
-            if self._write("add_event", run_id=run_id, **values) != 1:
-                raise self._unknown(run_id)
+        values = {"at": _seconds(event.at), "name": event.name, "fields": _json(event.fields)}
+        if self._change("add_event", run_id=run_id, **values) != 1:
+            raise self._unknown(run_id)
 
     def events(self, run_id: str) -> list[Event]:
         return [
