@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anybatch.core.model import Usage
 from anybatch.executors.limiter import Bucket, Limiter, Window, duration, retry_after
 from anybatch.testing import ManualClock
 
@@ -366,7 +367,7 @@ async def test_a_call_that_took_more_tokens_than_guessed_is_settled() -> None:
     limits = limiter(clock, tpm=6_000)
     await admit(limits, 1, tokens=100)
 
-    limits.settle(100, used=600)
+    limits.settle(100, Usage(tokens_in=500, tokens_out=100))
 
     assert await seconds_of(clock, admit(limits, 1, tokens=100)) == pytest.approx(6)
 

@@ -85,8 +85,9 @@ class Recorder:
         for result in results:
             self._gathering.add(result)
         self._pending += len(results)
-        if self._pending - len(self._waiting) > self._backlog:
+        if len(self._gathering.lines) >= max(1, self._backlog):
             self._wake.set()
+        if self._pending - len(self._waiting) > self._backlog:
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(place)
             await place

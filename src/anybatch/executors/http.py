@@ -32,7 +32,8 @@ class Http:
         probe: Probe = unwatched,
     ) -> None:
         self._base_url = base_url
-        self._probe = probe
+        self._sending = effect("http.send", probe)
+        self._receiving = effect("http.receive", probe)
         builder = ClientBuilder()
         if is_loopback(base_url):
             # A proxy from the environment leads elsewhere: this machine is not behind it.
@@ -66,9 +67,9 @@ class Http:
                 request = request.header("content-type", "application/json").body_bytes(call.body)
             if call.headers:
                 request = request.headers(dict(call.headers))
-            with effect("http.send", self._probe):
+            with self._sending:
                 response = await request.build().send()
-            with effect("http.receive", self._probe):
+            with self._receiving:
                 body = bytes(await response.bytes())
             return Reply(status=response.status, body=body, headers=_headers(response.headers))
         except (foreign.PyreqwestError, ValueError):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from ..core.model import Usage
 from .calls import Sleep, pause
 
 _MINUTE = 60.0
@@ -101,10 +102,16 @@ class Window:
         """The share of late calls that failed."""
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    def entered(self) -> bool:
+        """Take a place, if one is free and nobody waits for it."""
+        if self._waiting or self.in_flight >= int(self.limit):
+            return False
+        self.in_flight += 1
+        return True
+
     async def enter(self) -> None:
         """Take a place, waiting in line for it."""
-        if not self._waiting and self.in_flight < int(self.limit):
-            self.in_flight += 1
+        if self.entered():
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
@@ -191,6 +198,8 @@ class Limiter:
 
     async def admit(self, tokens: int, *, stop: asyncio.Event) -> bool:
         """Wait until a call of about `tokens` may go out, its place taken; False if stopped."""
+        if self._is_open() and not stop.is_set() and self.window.entered():
+            return True  # as it mostly is
         await self.window.enter()
         admitted = False
         try:
@@ -230,9 +239,12 @@ class Limiter:
             (self._tokens.wait(tokens, now=now), "tokens per minute"),
         )
 
-    def settle(self, guessed: int, *, used: int) -> None:
-        """A call admitted at `guessed` tokens took `used`."""
-        if not self._tokens.unlimited:
+    def settle(self, guessed: int, usage: Usage) -> None:
+        """A call admitted at `guessed` tokens was answered with `usage`, if it says any."""
+        if self._tokens.unlimited:
+            return
+        used = usage.tokens_in + usage.tokens_out
+        if used:
             self._tokens.take(used - guessed, now=self._monotonic())
 
     def hold(self, wait: timedelta) -> None:
@@ -241,7 +253,6 @@ class Limiter:
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Read a reply's `x-ratelimit-*` headers."""
-        now = self._monotonic()
         for kind, bucket in (("requests", self._requests), ("tokens", self._tokens)):
             limit = number(headers.get(f"x-ratelimit-limit-{kind}"))
             if limit is None:
@@ -249,6 +260,7 @@ class Limiter:
             remaining = number(headers.get(f"x-ratelimit-remaining-{kind}"))
             reset = duration(headers.get(f"x-ratelimit-reset-{kind}"))
             if remaining is not None and reset is not None:
+                now = self._monotonic()
                 bucket.learn(limit=limit, remaining=remaining, reset=reset, now=now)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -72,18 +73,18 @@ class Online:
     async def answer(
         self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
     ) -> None:
-        async def ask(request: Request) -> Result | None:
-            return await self._ask(request, read=read, stop=stop)
-
+        ask = partial(self._ask, read=read, stop=stop)
         await answer_all(requests, ask=ask, record=record, calls=self._calls, stop=stop)
 
     async def _ask(self, request: Request, *, read: Read, stop: asyncio.Event) -> Result | None:
         started: float | None = None
+        tokens = _tokens(request)
         for tries in range(1, MAX_TRIES + 1):
-            if not await self._limiter.admit(_tokens(request), stop=stop):
+            if not await self._limiter.admit(tokens, stop=stop):
                 return None
-            started = self._clock.monotonic() if started is None else started
-            result, asked = await self._call(request, read=read)
+            sent_at = self._clock.monotonic()
+            started = sent_at if started is None else started
+            result, asked = await self._call(request, tokens=tokens, sent_at=sent_at, read=read)
             ms = int((self._clock.monotonic() - started) * 1000)
             result = replace(result, tries=tries, ms=ms)
             if result.outcome not in _OVERLOAD or tries >= _most_tries(result):
@@ -104,9 +105,10 @@ class Online:
             if not self._backing_off[reason]:
                 del self._backing_off[reason]
 
-    async def _call(self, request: Request, *, read: Read) -> tuple[Result, timedelta | None]:
+    async def _call(
+        self, request: Request, *, tokens: int, sent_at: float, read: Read
+    ) -> tuple[Result, timedelta | None]:
         """One try: its result, and how long the service asks us to wait before another."""
-        sent_at = self._clock.monotonic()
         try:
             reply = await self._http.send(Call(method="POST", path=self._path, body=request.body))
         except TransportError as e:
@@ -118,7 +120,7 @@ class Online:
             # Before it is read: what is cut out of an error's words could hold part of the key.
             reply = replace(reply, body=redacted(reply.body, self._key))
         result = self._without_key(read(request, reply))
-        self._settle(request, result)
+        self._limiter.settle(tokens, result.usage)
         return result, self._learn(reply, result.outcome, sent_at=sent_at)
 
     def _without_key(self, result: Result) -> Result:
@@ -128,17 +130,13 @@ class Online:
         message = redacted(result.failure.message.encode(), self._key).decode()
         return replace(result, failure=replace(result.failure, message=message))
 
-    def _settle(self, request: Request, result: Result) -> None:
-        used = result.usage.tokens_in + result.usage.tokens_out
-        if used:
-            self._limiter.settle(_tokens(request), used=used)
-
     def _learn(self, reply: Reply, outcome: Outcome, *, sent_at: float) -> timedelta | None:
-        window, now = self._limiter.window, self._clock.monotonic()
+        window = self._limiter.window
         self._limiter.learn(reply.headers)
         if outcome not in _OVERLOAD:
             window.healthy()
             return None
+        now = self._clock.monotonic()
         asked = retry_after(reply.headers, now=self._clock.now())
         if asked is not None:
             self._limiter.hold(backoff(1, asked=asked, jitter=0.0))
