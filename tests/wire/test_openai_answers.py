@@ -27,6 +27,12 @@ def chat(message: object, finish: str | None = "stop", **more: Any) -> dict[str,
     return {"id": "x", "object": "chat.completion", "choices": [choice], "model": "m-1", **more}
 
 
+def part(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+THINKING = {"type": "thinking", "thinking": [part("hm")]}
+
 CHAT: dict[str, tuple[object, Outcome, str | None]] = {
     "a text": (chat(HI), "succeeded", "hi"),
     "an empty text": (chat({"content": ""}), "succeeded", ""),
@@ -54,6 +60,29 @@ CHAT: dict[str, tuple[object, Outcome, str | None]] = {
     "nothing": (chat({"content": None}), "server_error", None),
     "no message": ({"choices": [{"index": 0, "finish_reason": "stop"}]}, "server_error", None),
     "two choices": ({"choices": [{"message": HI}, {"message": {}}]}, "succeeded", "hi"),
+    "a text in parts": (chat({"content": [part("h"), part("i")]}), "succeeded", "hi"),
+    "a part in the words of responses": (
+        chat({"content": [{"type": "output_text", "text": "hi"}]}),
+        "succeeded",
+        "hi",
+    ),
+    "a part of no type": (chat({"content": [{"text": "hi"}]}), "succeeded", "hi"),
+    "an empty part": (chat({"content": [part("")]}), "succeeded", ""),
+    "parts after thinking": (chat({"content": [THINKING, part("hi")]}), "succeeded", "hi"),
+    "parts cut at the budget": (chat({"content": [part("h")]}, "length"), "truncated", "h"),
+    "parts that refuse": (
+        chat({"content": [{"type": "refusal", "refusal": "I can't."}]}),
+        "refused",
+        None,
+    ),
+    "parts and tool calls": (
+        chat({"content": [], "tool_calls": CALLS}, "tool_calls"),
+        "succeeded",
+        CALLS_TEXT,
+    ),
+    "no parts": (chat({"content": []}), "server_error", None),
+    "parts that are no text": (chat({"content": [THINKING]}), "server_error", None),
+    "a part that is a number": (chat({"content": [5]}), "server_error", None),
 }
 
 
@@ -247,6 +276,20 @@ def test_a_body_that_is_no_answer_is_the_services_fault(api: Api, body: bytes) -
     assert (answer.outcome, answer.value, answer.usage) == ("server_error", None, Usage())
     assert answer.failure is not None
     assert len(answer.failure.message) < 300
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5}}',
+        b'{"choices":"x","usage":{"prompt_tokens":3,"completion_tokens":5}}',
+        b'{"usage":{"prompt_tokens":3,"completion_tokens":5}}',
+    ],
+)
+def test_an_answer_of_no_use_was_paid_for_all_the_same(body: bytes) -> None:
+    answer = read_answer("openai.chat", body)
+
+    assert (answer.outcome, answer.usage) == ("server_error", Usage(tokens_in=3, tokens_out=5))
 
 
 def test_of_a_key_that_comes_twice_the_last_one_counts() -> None:

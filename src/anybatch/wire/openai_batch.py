@@ -1,0 +1,231 @@
+"""OpenAI's Batch API as bytes: request lines, result lines, batches, files and their lists.
+
+Shapes as of the OpenAPI description of 2026-08-21, the official SDK 3.51 and recorded exchanges,
+checked 2026-11-20.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..core.model import NO_BODY, Api, Failure
+from ..core.states import Outcome
+from .batch import Phase, RemoteBatch, ResultLine
+from .openai import PATHS
+
+INTENT_KEY = "anybatch"
+"""The key of our mark in a batch's metadata."""
+
+WINDOW = "24h"
+
+_PHASES: dict[str, Phase] = {
+    "validating": "waiting",
+    "in_progress": "working",
+    "finalizing": "working",
+    "cancelling": "working",
+    "completed": "ended",
+    "failed": "ended",
+    "expired": "ended",
+    "cancelled": "ended",
+}
+
+_OUTCOMES: dict[str, Outcome] = {
+    "batch_expired": "expired",
+    "batch_cancelled": "cancelled",
+    "request_timeout": "server_error",
+}
+
+OVER_QUOTA = frozenset(("token_limit_exceeded", "request_limit_exceeded"))
+"""Codes of a batch that was taken and then refused, because too much is waiting already."""
+
+
+# --- request lines ------------------------------------------------------------------------------
+
+
+def write_request(api: Api, custom_id: str, body: bytes) -> bytes:
+    """One line of an input file, without its newline. `body` goes out byte for byte."""
+    return b'{"custom_id":"%b","method":"POST","url":"/v1%b","body":%b}' % (
+        custom_id.encode(),
+        PATHS[api].encode(),
+        body,
+    )
+
+
+# --- result lines -------------------------------------------------------------------------------
+
+
+class _Reply(msgspec.Struct):
+    status_code: int | None = None
+    body: msgspec.Raw = NO_BODY
+
+
+class _Error(msgspec.Struct):
+    code: str | int | None = None
+    message: str | None = None
+
+
+class _Line(msgspec.Struct):
+    custom_id: str | None = None
+    response: _Reply | None = None
+    error: _Error | None = None
+
+
+_LINE = msgspec.json.Decoder(_Line)
+
+
+def read_line(line: bytes) -> ResultLine:
+    """What a line of an output or error file says. One that cannot be read has no custom_id."""
+    try:
+        read = _LINE.decode(line)
+        line.decode()  # msgspec leaves what it skips unchecked
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        return ResultLine(custom_id=None, outcome="server_error", failure=_unreadable(e))
+    # An HTTP failure has no `error`: it hides in the response. So the response comes first.
+    if read.response is not None and read.response.status_code is not None:
+        body = bytes(read.response.body)
+        return ResultLine(custom_id=read.custom_id, status=read.response.status_code, body=body)
+    error = read.error or _Error()
+    code = None if error.code is None else str(error.code)
+    message = error.message or "the line has neither a response nor an error"
+    return ResultLine(
+        custom_id=read.custom_id,
+        outcome=_OUTCOMES.get(code or "", "server_error"),
+        failure=Failure(message=message[:_MAX_MESSAGE], code=code),
+    )
+
+
+_MAX_MESSAGE = 500
+
+
+def _unreadable(e: Exception) -> Failure:
+    return Failure(message=f"a result line that cannot be read: {e}", code="malformed")
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+class _Problem(msgspec.Struct):
+    code: str | None = None
+    message: str | None = None
+    line: int | None = None
+    param: str | None = None
+
+
+class _Problems(msgspec.Struct):
+    data: list[_Problem] | None = None
+
+
+class _Counts(msgspec.Struct):
+    total: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+
+
+class _Batch(msgspec.Struct):
+    id: str
+    status: str
+    created_at: float | None = None
+    expires_at: float | None = None
+    input_file_id: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    errors: _Problems | None = None
+    request_counts: _Counts | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class _Page(msgspec.Struct):
+    data: list[msgspec.Raw]
+    has_more: bool | None = None
+
+
+class _File(msgspec.Struct):
+    id: str
+    filename: str | None = None
+    status: str | None = None
+
+
+T = TypeVar("T")
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    """Raises ValueError for anything else than a `kind`."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except RecursionError as e:
+        raise ValueError("nested too deeply") from e
+
+
+def read_batch(body: bytes) -> RemoteBatch:
+    """A batch object. Raises ValueError when it is none."""
+    read = _decoded(body, _Batch)
+    counts = read.request_counts or _Counts()
+    files = (read.output_file_id, read.error_file_id)
+    mark = (read.metadata or {}).get(INTENT_KEY)
+    problems = (read.errors.data if read.errors is not None else None) or []
+    return RemoteBatch(
+        id=read.id,
+        status=read.status,
+        # A word we do not know is one that will change, or it would never be looked at again.
+        phase=_PHASES.get(read.status, "working"),
+        intent=mark if isinstance(mark, str) else None,
+        created_at=_moment(read.created_at),
+        expires_at=_moment(read.expires_at),
+        size=counts.total or None,
+        done=(counts.completed or 0) + (counts.failed or 0),
+        input_file=read.input_file_id,
+        results=tuple(file for file in files if file),  # the service says "" for none, too
+        problems=tuple(_failure(problem) for problem in problems),
+        bad_lines={problem.line: _failure(problem) for problem in problems if problem.line},
+        over_quota=any(problem.code in OVER_QUOTA for problem in problems),
+    )
+
+
+def _failure(problem: _Problem) -> Failure:
+    where = "" if problem.line is None else f"line {problem.line}: "
+    said = problem.message or problem.code or "no reason given"
+    return Failure(message=(where + said)[:_MAX_MESSAGE], code=problem.code)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def read_batches(body: bytes) -> tuple[list[RemoteBatch], str | None]:
+    """A page of a list, and the cursor of the next one, which is its last id."""
+    page = _decoded(body, _Page)
+    batches = [read_batch(bytes(raw)) for raw in page.data]
+    more = page.has_more is not False and batches
+    return batches, batches[-1].id if more else None
+
+
+def write_create(*, input_file: str, api: Api, intent: str) -> bytes:
+    """The body that submits an uploaded file, with our mark on it."""
+    return msgspec.json.encode(
+        {
+            "input_file_id": input_file,
+            "endpoint": "/v1" + PATHS[api],
+            "completion_window": WINDOW,
+            "metadata": {INTENT_KEY: intent},
+        }
+    )
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def read_file(body: bytes) -> str:
+    """The id of a file object. Raises ValueError when it is none."""
+    return _decoded(body, _File).id
+
+
+def read_files(body: bytes) -> tuple[list[tuple[str, str]], str | None]:
+    """The ids and names on a page of a list, and the cursor of the next one."""
+    page = _decoded(body, _Page)
+    files = [_decoded(bytes(raw), _File) for raw in page.data]
+    more = page.has_more is not False and files
+    return [(file.id, file.filename or "") for file in files], files[-1].id if more else None
