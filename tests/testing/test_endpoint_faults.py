@@ -1,6 +1,7 @@
 """The fake endpoint breaks as it is told to, and its ledger knows what that cost."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,13 @@ from anybatch.testing import (
     EMPTY,
     HTML_PAGE,
     MALFORMED,
+    Altered,
     Call,
     Cut,
     Delay,
     FakeEndpoint,
     Fault,
+    Mangled,
     Spoiled,
     Stall,
     Status,
@@ -116,6 +119,32 @@ def test_a_chunked_answer_broken_off_has_no_last_chunk() -> None:
     assert header_of(answer, "transfer-encoding") == "chunked"
     assert not answer.endswith(b"0\r\n\r\n")
     assert outcomes(endpoint) == ["lost"]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_an_answer_is_broken_off_where_it_is_told_to_be(framing: Any) -> None:
+    with FakeEndpoint(script=[Cut("midway", by="close", framing=framing, at=16)]) as endpoint:
+        answer = call(endpoint, "hi")
+
+    part = b'{"id":"chatcmpl-'
+    assert body_of(answer) == (b"10\r\n%b\r\n" % part if framing == "chunked" else part)
+    assert outcomes(endpoint) == ["lost"]
+
+
+def test_an_altered_answer_is_whole_billed_and_lost() -> None:
+    with FakeEndpoint(script=[Altered("bom")]) as endpoint:
+        answer = call(endpoint, "hi")
+
+    assert body_of(answer).startswith(b"\xef\xbb\xbf{")
+    assert outcomes(endpoint) == ["lost"]
+
+
+def test_a_fault_of_rows_is_none_of_calls() -> None:
+    with (
+        pytest.raises(ValueError, match="befalls the rows of a batch"),
+        FakeEndpoint(script=[Mangled("missing")]) as endpoint,
+    ):
+        call(endpoint, "hi")
 
 
 def test_an_answer_reset_midway_arrives_by_half() -> None:

@@ -1,10 +1,6 @@
 """An OpenAI-compatible endpoint that fails on demand and keeps a ledger of what it executed."""
 
-from .answers import Answer, echo
-from .call import Call
-from .fake import FakeEndpoint
-from .ledger import Execution, Ledger
-from .script import (
+from ..service.faults import (
     BAD_GATEWAY,
     EMPTY,
     HTML_PAGE,
@@ -12,15 +8,17 @@ from .script import (
     Cut,
     Delay,
     Fault,
-    Script,
     Spoiled,
     Stall,
     Status,
-    at_random,
-    first_of,
-    matching,
     retry_after,
 )
+from ..service.script import at_random, first_of, matching
+from .answers import Answer, echo
+from .call import Call
+from .fake import FakeEndpoint
+from .ledger import Execution, Ledger
+from .script import Script
 
 __all__ = [
     "BAD_GATEWAY",

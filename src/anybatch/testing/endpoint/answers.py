@@ -41,6 +41,8 @@ class Answer:
 
 
 Answerer = Callable[[Call], Answer | str]
+Writer = Callable[[Answer, Call], Json]
+"""Gives an answer the shape of an api."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ def count(answer: Answer, call: Call) -> Tokens:
     used = call.tokens_in if answer.tokens_in is None else answer.tokens_in
     said = answer.text or answer.refusal or ""
     made = count_tokens(said) + answer.reasoning
-    if call.api == "openai.embeddings":
+    if call.embeds:
         made = 0
     return Tokens(used=used, made=made if answer.tokens_out is None else answer.tokens_out)
 

@@ -23,10 +23,10 @@ BUDGETS: Final[dict[Api, tuple[str, ...]]] = {
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One call, read whole."""
+    """One call, or one row of a batch, read whole."""
 
     number: int
-    """1-based, in the order of arrival at this endpoint."""
+    """1-based, in the order of arrival at this endpoint; of a row, in the order of execution."""
     attempt: int
     """1-based: the how-manieth call with exactly this body it is."""
     path: str
@@ -42,21 +42,29 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     """The last user message; for embeddings and completions the inputs, one per line."""
     tokens_in: int
+    custom_id: str | None = None
+    """Its name as a row of a batch; None: it is a call of its own."""
+    batch_id: str | None = None
 
     @property
     def schema(self) -> Json | None:
         """The JSON Schema the answer must fit, if the call has one."""
         if self.api == "openai.responses":
-            return _dig(self.json, "text", "format", "schema")
-        return _dig(self.json, "response_format", "json_schema", "schema")
+            return dig(self.json, "text", "format", "schema")
+        return dig(self.json, "response_format", "json_schema", "schema")
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it asks for vectors."""
+        return self.api in ("openai.embeddings", "gemini.embed")
 
     @property
     def wants_json(self) -> bool:
         """Whether the call asks for some JSON object without a schema."""
         chosen = (
-            _dig(self.json, "text", "format")
+            dig(self.json, "text", "format")
             if self.api == "openai.responses"
-            else _dig(self.json, "response_format")
+            else dig(self.json, "response_format")
         )
         return chosen is not None and chosen.get("type") == "json_object"
 
@@ -88,6 +96,8 @@ def messages(api: Api, body: Json) -> list[tuple[str, str]]:
             return [("user", text) for text in _texts(body["input"])]
         case "openai.completions":
             return [("user", text) for text in _texts(body["prompt"])]
+        case _:
+            raise ValueError(f"this endpoint does not speak {api!r}")
 
 
 def prompt_of(api: Api, said: list[tuple[str, str]]) -> str:
@@ -105,10 +115,10 @@ def _responses_messages(body: Json) -> list[tuple[str, str]]:
 
 
 def _message(message: Json) -> tuple[str, str]:
-    return str(message.get("role", "")), _text(message.get("content"))
+    return str(message.get("role", "")), text_of(message.get("content"))
 
 
-def _text(content: Any) -> str:
+def text_of(content: Any) -> str:
     """A message's content is a text or a list of parts, of which some have a text."""
     if isinstance(content, str):
         return content
@@ -125,7 +135,7 @@ def _texts(given: Any) -> list[str]:
     return [part if isinstance(part, str) else " ".join(map(str, part)) for part in given]
 
 
-def _dig(body: Json, *names: str) -> Json | None:
+def dig(body: Json, *names: str) -> Json | None:
     found: Any = body
     for name in names:
         found = found.get(name) if isinstance(found, dict) else None

@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from .http1 import Reply
+from ..service.faults import Status
+from ..service.http1 import Reply
 
 KINDS: Final[dict[int, tuple[str, str | None, str]]] = {
     400: ("invalid_request_error", None, "The request is invalid."),
@@ -47,4 +48,16 @@ def error_reply(
         status=status,
         body=msgspec.json.encode({"error": error}),
         headers={"content-type": "application/json", **(headers or {})},
+    )
+
+
+def failure(fault: Status) -> Reply:
+    """The error that a script asks for."""
+    return error_reply(
+        fault.status,
+        message=fault.message,
+        type=fault.type,
+        code=fault.code,
+        param=fault.param,
+        headers=fault.headers,
     )

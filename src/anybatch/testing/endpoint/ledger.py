@@ -25,6 +25,10 @@ class Execution:
     prompt: str
     tokens_in: int
     tokens_out: int
+    cached: int = 0
+    """The part of `tokens_in` that came from a prompt cache."""
+    reasoning: int = 0
+    """The part of `tokens_out` that was spent thinking."""
     status: int | None
     """The HTTP status that was sent; None: none was."""
     outcome: Outcome

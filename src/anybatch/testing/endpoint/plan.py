@@ -1,17 +1,27 @@
 """What is done about a call: decided here as a value, performed by the service."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
-from .answers import Answer, Answerer, count, within_budget, write_answer
+from ..service.faults import (
+    Altered,
+    Cut,
+    Delay,
+    Fault,
+    Mangled,
+    Spoiled,
+    Stall,
+    Status,
+    Unrun,
+)
+from ..service.http1 import Reply
+from ..service.sending import Sending, alter, cut_short, status_reply
+from .answers import Answer, Answerer, Writer, count, within_budget, write_answer
 from .call import Call
-from .errors import error_reply
-from .http1 import By, Reply
+from .errors import failure
 from .ledger import Execution
-from .script import Cut, Delay, Fault, Spoiled, Stall, Status
 
 JSON: Final = {"content-type": "application/json"}
 REFUSAL: Final = "I'm sorry, but I cannot help with that."
@@ -19,12 +29,9 @@ REFUSAL: Final = "I'm sorry, but I cannot help with that."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What goes out, when, how the connection ends and what is billed."""
+    """What goes out and what is billed."""
 
-    reply: Reply | None = None
-    share: Literal["whole", "half", "chunked half"] = "whole"
-    delay: float = 0.0
-    cut: By | None = None
+    sending: Sending
     execution: Execution | None = None
     delivers: bool = False
     """Whether the client gets what it is billed for."""
@@ -34,33 +41,47 @@ def plan(call: Call, fault: Fault | None, answer: Answerer) -> Plan:
     """What `fault` makes of the call; without one it is answered."""
     match fault:
         case None:
-            return _executed(call, answer)
+            return executed(call, answer)
         case Status():
             return _status(call, fault, answer)
         case Cut():
             return _cut(call, fault, answer)
         case Stall(seconds):
-            execution = _executed(call, answer).execution if fault.executed else None
-            return Plan(delay=seconds, cut="close", execution=execution)
+            execution = executed(call, answer).execution if fault.executed else None
+            return Plan(sending=Sending(delay=seconds, cut="close"), execution=execution)
         case Delay(seconds):
-            then = plan(call, fault.then, answer)
-            return replace(then, delay=then.delay + seconds)
+            return later(plan(call, fault.then, answer), seconds)
         case Spoiled():
-            return _executed(call, lambda call: _spoil(_ask(answer, call), fault, call))
+            return executed(call, spoiler(fault, answer))
+        case Altered():
+            return _altered(executed(call, answer), fault)
+        case Unrun() | Mangled():
+            raise ValueError(f"{fault!r} befalls the rows of a batch, and this is a call")
         case _:
             assert_never(fault)
 
 
-def _executed(call: Call, answer: Answerer) -> Plan:
-    said = within_budget(_ask(answer, call), call)
-    body = msgspec.json.encode(write_answer(said, call))
-    reply = Reply(status=200, body=body, headers=JSON)
-    return Plan(reply=reply, execution=_execution(call, said), delivers=True)
+def later(planned: Plan, seconds: float) -> Plan:
+    sending = planned.sending
+    return replace(planned, sending=replace(sending, delay=sending.delay + seconds))
 
 
-def _ask(answer: Answerer, call: Call) -> Answer:
+def refused(reply: Reply) -> Plan:
+    """The call is answered, and nothing is executed."""
+    return Plan(sending=Sending(reply=reply))
+
+
+def ask(answer: Answerer, call: Call) -> Answer:
     said = answer(call)
     return Answer(said) if isinstance(said, str) else said
+
+
+def executed(call: Call, answer: Answerer, write: Writer = write_answer) -> Plan:
+    """The model runs, and its answer goes out in the shape that `write` gives it."""
+    said = within_budget(ask(answer, call), call)
+    body = msgspec.json.encode(write(said, call))
+    reply = Reply(status=200, body=body, headers=JSON)
+    return Plan(sending=Sending(reply=reply), execution=_execution(call, said), delivers=True)
 
 
 def _execution(call: Call, said: Answer) -> Execution:
@@ -74,37 +95,37 @@ def _execution(call: Call, said: Answer) -> Execution:
         prompt=call.prompt,
         tokens_in=tokens.used,
         tokens_out=tokens.made,
+        cached=said.cached,
+        reasoning=said.reasoning,
         status=None,
         outcome="lost",
     )
 
 
 def _status(call: Call, fault: Status, answer: Answerer) -> Plan:
-    execution = _executed(call, answer).execution if fault.executed else None
-    if fault.body is None:
-        reply = error_reply(
-            fault.status,
-            message=fault.message,
-            type=fault.type,
-            code=fault.code,
-            param=fault.param,
-            headers=fault.headers,
-        )
-    else:
-        headers: Mapping[str, str] = {"content-type": fault.content_type, **fault.headers}
-        reply = Reply(status=fault.status, body=fault.body, headers=headers)
-    return Plan(reply=reply, execution=execution)
+    execution = executed(call, answer).execution if fault.executed else None
+    reply = status_reply(fault, failure)
+    return Plan(sending=Sending(reply=reply), execution=execution)
 
 
 def _cut(call: Call, fault: Cut, answer: Answerer) -> Plan:
     if fault.when in ("unread", "unexecuted"):
-        return Plan(cut=fault.by)
-    whole = replace(_executed(call, answer), cut=fault.by)
-    if fault.when == "answered":
-        return whole
-    if fault.when == "executed":
-        return replace(whole, reply=None, delivers=False)
-    return replace(whole, share="chunked half" if fault.chunked else "half", delivers=False)
+        return Plan(sending=Sending(pause=fault.pause, cut=fault.by))
+    whole = executed(call, answer)
+    assert whole.sending.reply is not None
+    sending = cut_short(whole.sending.reply, fault)
+    return replace(whole, sending=sending, delivers=sending.is_whole)
+
+
+def _altered(whole: Plan, fault: Altered) -> Plan:
+    reply = whole.sending.reply
+    assert reply is not None
+    sending = Sending(reply=alter(reply, fault), framing=fault.framing)
+    return replace(whole, sending=sending, delivers=False)
+
+
+def spoiler(fault: Spoiled, answer: Answerer) -> Answerer:
+    return lambda call: _spoil(ask(answer, call), fault, call)
 
 
 def _spoil(said: Answer, fault: Spoiled, call: Call) -> Answer:

@@ -2,20 +2,23 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
+from ..service.faults import Cut, retry_after
+from ..service.http1 import Body, Connection, Head, Reply
+from ..service.script import by_number
+from ..service.sending import Sending, send_at_once
 from .answers import CREATED, Answerer
 from .call import PATHS, Call, count_tokens, messages, prompt_of
 from .errors import error_reply
-from .http1 import Connection, Head, Reply, write_half, write_reply
 from .ledger import Ledger
 from .limits import Gate, Refusal
-from .plan import JSON, Plan, plan
-from .script import Cut, Scripted, as_script, by_number, retry_after
+from .plan import JSON, Plan, later, plan, refused
+from .script import Scripted, as_script
 
 REQUIRED = {
     "openai.chat": "messages",
@@ -46,15 +49,13 @@ class Service:
         self._script = as_script(manner.script)
         self._numbered = by_number(manner.script)
         self._attempts: Counter[str] = Counter()
-        self.connections: set[Connection] = set()
         self.mistakes: list[Exception] = []
         """What a user's `answer`, `script` or `latency` raised."""
 
-    def opened(self, connection: Connection) -> None:
-        self.connections.add(connection)
-
-    def closed(self, connection: Connection) -> None:
-        self.connections.discard(connection)
+    def serves(self, head: Head) -> bool:
+        """Whether the path is one of a real-time endpoint."""
+        path = _path(head)
+        return path in PATHS or path == "/models"
 
     def admit(self, head: Head) -> int | None:
         if _refused(head, self._manner.key) is not None or head.method != "POST":
@@ -66,15 +67,19 @@ class Service:
             case _:
                 return number
 
-    def serve(self, number: int, head: Head, body: bytes, connection: Connection) -> None:
-        refused = _refused(head, self._manner.key)
-        if refused is None and head.method == "GET":
-            refused = self._list_models()
-        if refused is not None:
-            connection.write(write_reply(refused))
-            connection.done()
+    def body(self, head: Head) -> Body:
+        return Body()
+
+    def abandoned(self, number: int, head: Head) -> None: ...
+
+    def serve(self, number: int, head: Head, body: Body, connection: Connection) -> None:
+        reply = _refused(head, self._manner.key)
+        if reply is None and head.method == "GET":
+            reply = self._list_models()
+        if reply is not None:
+            send_at_once(Sending(reply=reply), connection)
             return
-        self._perform(self._plan(number, head, body), number, connection)
+        self._perform(self._plan(number, head, body.read()), number, connection)
 
     def _list_models(self) -> Reply:
         listed = [
@@ -88,12 +93,19 @@ class Service:
         sha = hashlib.sha256(body).hexdigest()
         self._attempts[sha] += 1
         try:
-            read = read_call(number, self._attempts[sha], head, body, sha)
-            return Plan(reply=read) if isinstance(read, Reply) else self._decide(read)
+            read = read_call(
+                _path(head),
+                head.headers,
+                body,
+                number=number,
+                attempt=self._attempts[sha],
+                sha=sha,
+            )
+            return refused(read) if isinstance(read, Reply) else self._decide(read)
         except Exception as mistake:
             # The user's own function failed. Say so to the client now, and to the user at the end.
             self.mistakes.append(mistake)
-            return Plan(reply=error_reply(500, message=f"the test's own code raised {mistake!r}"))
+            return refused(error_reply(500, message=f"the test's own code raised {mistake!r}"))
 
     def _decide(self, call: Call) -> Plan:
         manner = self._manner
@@ -102,8 +114,8 @@ class Service:
         if decided.execution is not None:
             refusal = self._refusal(call, decided)
             if refusal is not None:
-                return Plan(reply=_too_many(refusal))
-        return replace(decided, delay=decided.delay + latency) if latency else decided
+                return refused(_too_many(refusal))
+        return later(decided, latency) if latency else decided
 
     def _refusal(self, call: Call, decided: Plan) -> Refusal | None:
         assert decided.execution is not None
@@ -113,12 +125,14 @@ class Service:
 
     def _perform(self, decided: Plan, number: int, connection: Connection) -> None:
         place = self._ledger.begin(decided.execution)
-        connection.later(decided.delay, lambda: self._finish(decided, number, connection, place))
+        delay = decided.sending.delay
+        connection.later(delay, lambda: self._finish(decided, number, connection, place))
 
     def _finish(
         self, decided: Plan, number: int, connection: Connection, place: int | None
     ) -> None:
-        reply = decided.reply
+        sending = decided.sending
+        reply = sending.reply
         gone = connection.lost or reply is None
         delivered = decided.delivers and not gone
         # Noted before it is sent: who has the answer in hand finds it in the ledger.
@@ -129,16 +143,22 @@ class Service:
         )
         if reply is not None:
             headers = {**reply.headers, "x-request-id": f"req_{number}", **self._gate.headers()}
-            connection.write(_raw(replace(reply, headers=headers), decided))
-        if decided.cut is None:
-            connection.done()
-        else:
-            connection.cut(decided.cut)
+            sending = replace(sending, reply=replace(reply, headers=headers))
+        send_at_once(sending, connection)
 
 
-def read_call(number: int, attempt: int, head: Head, body: bytes, sha: str) -> Call | Reply:
+def read_call(
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    number: int,
+    attempt: int,
+    sha: str,
+    custom_id: str | None = None,
+    batch_id: str | None = None,
+) -> Call | Reply:
     """The call, or the error that a body like this gets."""
-    path = _path(head)
     api = PATHS[path]
     try:
         json: Any = msgspec.json.decode(body)
@@ -159,13 +179,15 @@ def read_call(number: int, attempt: int, head: Head, body: bytes, sha: str) -> C
         attempt=attempt,
         path=path,
         api=api,
-        headers=dict(head.headers),
+        headers=dict(headers),
         body=body,
         sha=sha,
         json=json,
         model=json["model"],
         prompt=prompt_of(api, said),
         tokens_in=sum(count_tokens(text) for _, text in said),
+        custom_id=custom_id,
+        batch_id=batch_id,
     )
 
 
@@ -196,9 +218,3 @@ def _refused(head: Head, key: str | None) -> Reply | None:
 def _too_many(refusal: Refusal) -> Reply:
     headers = retry_after(refusal.seconds) | retry_after(refusal.seconds, form="ms")
     return error_reply(429, message=refusal.message, headers=headers)
-
-
-def _raw(reply: Reply, decided: Plan) -> bytes:
-    if decided.share == "whole":
-        return write_reply(reply)
-    return write_half(reply, chunked=decided.share == "chunked half")
