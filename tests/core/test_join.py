@@ -12,7 +12,9 @@ from anybatch.core.schema import closed_object
 
 from .given import OUTCOMES
 
-NAMES = st.sampled_from(["id", "answer", "answer_2", "label", "_error", "_outcome", "_outcome_2"])
+NAMES = st.sampled_from(
+    ["id", "answer", "Answer", "answer_2", "label", "LABEL", "_error", "_Outcome", "_outcome_2"]
+)
 COLUMNS = st.lists(NAMES | st.text(max_size=5), unique=True, max_size=8)
 SCHEMAS = st.one_of(
     st.none(),
@@ -35,6 +37,10 @@ LABEL = closed_object({"label": {"type": "string"}, "why": {"type": "string"}})
         (("why",), LABEL, ("label", "why_2")),
         (("x",), {"type": "array"}, ("answer",)),
         (("x",), {"type": "object", "properties": {}}, ("answer",)),
+        (("Answer",), None, ("answer_2",)),
+        (("ANSWER", "Answer_2"), None, ("answer_3",)),
+        (("x",), closed_object({"why": {}, "Why": {}}), ("why", "Why_2")),
+        (("Why_2",), closed_object({"why": {}, "Why": {}}), ("why", "Why_3")),
     ],
 )
 def test_a_name_that_the_dataset_has_gets_a_number(columns, schema, added) -> None:
@@ -43,8 +49,9 @@ def test_a_name_that_the_dataset_has_gets_a_number(columns, schema, added) -> No
     assert laid_out.columns == (*columns, *added, *META)
 
 
-def test_a_column_of_our_own_makes_way_too() -> None:
-    laid_out = layout(("_error",), None)
+@pytest.mark.parametrize("name", ["_error", "_Error"])
+def test_a_column_of_our_own_makes_way_too(name: str) -> None:
+    laid_out = layout((name,), None)
 
     assert laid_out.columns[-4:] == ("_error_2", "_model", "_tokens_in", "_tokens_out")
 
@@ -59,7 +66,11 @@ def test_the_one_answer_can_be_given_another_name() -> None:
 def test_all_names_are_different_and_the_datasets_stay(columns, schema) -> None:
     laid_out = layout(columns, schema)
 
+    ours = [name.lower() for name in laid_out.columns[len(columns) :]]
     assert len(set(laid_out.columns)) == len(laid_out.columns)
+    assert len({*ours, *(name.lower() for name in columns)}) == len(ours) + len(
+        {name.lower() for name in columns}
+    )
     assert laid_out.columns[: len(columns)] == tuple(columns)
 
 

@@ -61,3 +61,37 @@ def test_a_slice_is_full_by_number_or_by_bytes(lengths, limits: Limits, sizes: l
     cuts = list(cut(lengths, limits))
 
     assert cuts == sizes
+
+
+DISTINCT = st.builds(
+    Limits,
+    max_requests=st.integers(1, 12),
+    max_bytes=st.none() | st.integers(0, 300),
+    distinct_sizes=st.just(True),
+)
+
+
+@given(LENGTHS, DISTINCT)
+def test_slices_that_must_differ_in_size_lose_nothing_and_fit(
+    lengths: list[int], limits: Limits
+) -> None:
+    cuts = slices(lengths, limits)
+
+    assert list(chain.from_iterable(cuts)) == lengths
+    assert all(part and (fits(part, limits) or len(part) == 1) for part in cuts)
+
+
+@given(st.integers(0, 3_000))
+def test_slices_differ_in_size_as_far_as_their_number_allows(count: int) -> None:
+    limits = Limits(max_requests=100, distinct_sizes=True)
+
+    sizes = list(cut([1] * count, limits))
+
+    assert sum(sizes) == count
+    assert len(set(sizes)) == len(sizes)
+
+
+def test_slices_that_differ_in_size_are_hardly_more() -> None:
+    limits = Limits(max_requests=100_000, distinct_sizes=True)
+
+    assert list(cut([1] * 300_000, limits)) == [100_000, 99_999, 99_998, 3]

@@ -188,6 +188,25 @@ FITTING = {
     "fenced, the end on the same line": '```json\n{"label":"good"}```',
     "escaped": '{"l\\u0061bel":"good"}',
     "a key twice, the last one counts": '{"label":"x","label":"good"}',
+    "fenced in capitals": '```JSON\n{"label":"good"}\n```',
+    "fenced, prose around": 'Sure!\n```json\n{"label":"good"}\n```\nAnything else?',
+    "fenced in its text": 'So: {"label":"good"}, not ``x``',
+    "prose before": 'The answer is {"label":"good"}',
+    "prose behind": '{"label":"good"}\n\nI chose "good" because of the tone.',
+    "thought before": '<think>Is it {"label":"bad"}? [No].</think>\n\n{"label":"good"}',
+    "an empty thought before": '<think>\n\n</think>\n{"label":"good"}',
+    "thought, prose and a fence": '\n<think>hm</think>So:\n```\n{"label":"good"}\n```',
+    "the label": "good",
+    "the label in other letters": "GOOD",
+    "the label as a sentence": " Good.\n",
+    "the label as JSON": '"good"',
+    "the label as JSON, escaped": '"g\\u006fod"',
+    "the label in quotes": "'good'.",
+    "the label as in a book": "“Good.”",
+    "the label as code": "`good`",
+    "the label in a fence": "```\ngood\n```",
+    "the label as JSON in a fence": '```json\n"good"\n```',
+    "thought before the label": "<think>bad? no.</think>\ngood",
 }
 
 
@@ -196,7 +215,7 @@ def test_an_answer_that_fits_has_its_value(text: str) -> None:
     value, problem = Checker(MOOD).check(text)
 
     assert (value, problem) == ({"label": "good"}, None)
-    assert parse(text) == value
+    assert Checker(MOOD).parse(text) == value
 
 
 UNFIT = {
@@ -205,7 +224,17 @@ UNFIT = {
     "prose": ("The mood is good.", "not JSON"),
     "half": ('{"label":"go', "not JSON"),
     "two": ('{"label":"good"}{"label":"good"}', "not JSON"),
-    "prose before a fence": ('Sure!\n```json\n{"label":"good"}\n```', "not JSON"),
+    "two, prose between": ('{"label":"good"} or {"label":"bad"}', "not JSON"),
+    "two fences": ('```\n{"label":"good"}\n```\n```\n{"label":"good"}\n```', "not JSON"),
+    "a footnote": ('{"label":"good"} [1]', "not JSON"),
+    "brackets in the prose": ('One of {good, bad}: {"label":"good"}', "not JSON"),
+    "a bracket too many": ('{"label":"good"}}', "not JSON"),
+    "half, with a whole inside": ('So: {"label":{"label":"good"}', "not JSON"),
+    "thought without end": ('<think>It is {"label":"good"}', "truncated"),
+    "a label in a thought without end": ("<think>good", "truncated"),
+    "two labels": ("good or bad", "not JSON"),
+    "a label in prose": ("It is good", "not JSON"),
+    "quotes and nothing": ('""', "answer: "),
     "another language": ('```python\n{"label":"good"}\n```', "not JSON"),
     "an open fence": ('```json\n{"label":"good"}', "not JSON"),
     "a fence and nothing": ("```json\n```", "not JSON"),
@@ -214,7 +243,7 @@ UNFIT = {
     "half a surrogate pair": ('{"label":"\ud800"}', "not JSON"),
     "half a surrogate pair, escaped": ('{"label":"\\ud800"}', "not JSON"),
     "another value": ('{"label":"fine"}', "answer['label']: "),
-    "another type": ('"good"', "answer: "),
+    "another type": ('"fine"', "answer: "),
     "something missing": ("{}", 'answer: "label" is a required property'),
     "something more": ('{"label":"good","why":1}', "answer: "),
 }
@@ -262,6 +291,112 @@ def test_no_text_makes_the_checker_raise(text: str) -> None:
     value, problem = Checker({"type": "array", "minItems": 1}).check(text)
 
     assert (value is None) == (problem is not None)
+
+
+# --- what is forgiven ---
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | NUMBERS | st.text()
+BRANCHES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+LISTS_AND_OBJECTS = st.lists(BRANCHES, max_size=4) | st.dictionaries(
+    st.text(), BRANCHES, max_size=4
+)
+PROSE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="[]{}`<"))
+AROUND = PROSE | st.sampled_from(
+    ["Sure! ", 'He said: "', "\n\n", "1, 2 and true", "\\", "</think>"]
+)
+
+
+def as_json(value: object, *, indent: int | None, ascii: bool) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=ascii)
+
+
+JSONS = st.builds(as_json, LISTS_AND_OBJECTS, indent=st.none() | st.just(2), ascii=st.booleans())
+ANY_JSONS = st.builds(as_json, BRANCHES, indent=st.none() | st.just(2), ascii=st.booleans())
+ANYTHING = Checker({})
+
+
+@given(AROUND, JSONS, AROUND)
+def test_a_list_or_an_object_is_found_in_whatever_prose_holds_no_brackets(
+    before: str, text: str, after: str
+) -> None:
+    value, problem = ANYTHING.check(before + text + after)
+
+    assert problem is None
+    assert value == parse(text) == json.loads(text)
+
+
+@given(AROUND, ANY_JSONS, AROUND, st.sampled_from(["", "json", "JSON", " Json "]))
+def test_any_value_is_found_in_a_fence(before: str, text: str, after: str, word: str) -> None:
+    value, problem = ANYTHING.check(f"{before}```{word}\n{text}\n```{after}")
+
+    assert problem is None
+    assert value == json.loads(text)
+
+
+@given(st.text().filter(lambda thought: "</think>" not in thought), ANY_JSONS)
+def test_any_value_is_found_behind_a_thought(thought: str, text: str) -> None:
+    value, problem = ANYTHING.check(f"<think>{thought}</think>{text}")
+
+    assert problem is None
+    assert value == json.loads(text)
+
+
+@given(AROUND, JSONS, AROUND, JSONS, AROUND)
+def test_of_two_values_none_is_chosen(
+    before: str, text: str, between: str, other: str, after: str
+) -> None:
+    said = f"{before}{text}{between}{other}{after}"
+
+    value, problem = ANYTHING.check(said)
+
+    assert value is None
+    assert problem is not None
+
+
+LABELS = st.lists(
+    st.text(min_size=1, max_size=6) | st.sampled_from(["a", "A", "a.", '"a"', "[1]", "1", "true"]),
+    min_size=1,
+    unique=True,
+)
+
+
+@given(LABELS, st.sampled_from(["{}", '"{}"', "{}.", " '{}'\n", "`{}`", "“{}.”"]), st.data())
+def test_a_bare_label_is_itself_or_nothing(labels: list[str], around: str, data) -> None:
+    label = data.draw(st.sampled_from(labels))
+    checker = Checker(from_labels(labels))
+
+    value, problem = checker.check(around.format(label))
+
+    assert (value is None) == (problem is not None)
+    assert value is None or without_signs(value["label"]) == without_signs(label)
+
+
+def without_signs(label: str) -> str:
+    return "".join(letter for letter in label.casefold() if letter.isalnum())
+
+
+def test_a_label_as_it_is_spelled_goes_before_others_that_look_like_it() -> None:
+    checker = Checker(from_labels(["Good", "good", "good."]))
+
+    assert [checker.check(text).value for text in ("Good", "good", "good.", "GOOD")] == [
+        {"label": "Good"},
+        {"label": "good"},
+        {"label": "good."},
+        None,
+    ]
+
+
+@given(st.text() | st.builds("{}{}{}".format, AROUND, ANY_JSONS, AROUND))
+def test_what_is_checked_is_what_is_read_later(text: str) -> None:
+    for checker in (ANYTHING, Checker(MOOD)):
+        value, problem = checker.check(text)
+
+        if problem is None:
+            assert checker.parse(text) == value
 
 
 def test_numbers_beyond_64_bits_are_numbers() -> None:

@@ -2,10 +2,11 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from anybatch.core.template import BadRow, compile_prompt, compile_requests
+from anybatch.core.model import Row
+from anybatch.core.template import BadRow, Render, compile_prompt, compile_requests
 from anybatch.errors import BadTemplate
 
 from .rendering import both_ways, request, shape, user_text
@@ -120,6 +121,144 @@ def test_a_bad_row_does_not_spoil_its_neighbours() -> None:
         render({})
 
     assert b'"user":"1"' in render({"x": 1}).body
+
+
+# --- odd names ---
+
+ODD_NAMES = [
+    *("self", "loop", "caller", "cls", "context", "super", "varargs", "kwargs", "environment"),
+    *("True", "true", "False", "false", "None", "none", "row", "not", "and", "if", "in", "is"),
+    *("range", "dict", "lipsum", "cycler", "joiner", "namespace", "missing", "resolve", "l_0_x"),
+    *("_", "__", "__class__", "class", "def", "block", "set", "macro", "call", "filter", "raw"),
+    *(
+        "items",
+        "keys",
+        "get",
+        "user",
+        "system",
+        "a b",
+        "a-b",
+        "a.b",
+        "a|upper",
+        "2026",
+        "1.5",
+        "1a",
+    ),
+    *("", " ", '"', "'", "\\", "%s", "{{", "}}", "{% raw %}", "\n", "\r\n", "\0", "\u2028", "😀"),
+    *("ﬁ", "fi", "ª", "a", "µ", "\U0001d431", "x", "é", "e\u0301"),
+]
+NAMES = st.sampled_from(ODD_NAMES) | TEXTS
+SCOPES = st.sampled_from(
+    ["{}", "{{% if true %}}{}{{% endif %}}", "{{% for x_ in [1] %}}{}{{% endfor %}}"]
+)
+
+
+def quoted(name: str) -> str:
+    return '"' + name.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+
+
+@given(NAMES, SCOPES, st.none() | st.sampled_from(["", "{{ 'x'|upper }}"]))
+def test_a_column_of_any_name_is_found_in_the_row(name: str, scope: str, system) -> None:
+    source = scope.format(f"[{{{{ row[{quoted(name)}] }}}}]")
+
+    texts = [
+        msgspec.json.decode(render({name: "its value"}).body)["user"]
+        for render in both_ways(source, system=system)
+    ]
+
+    assert texts == ["[its value]"] * 2
+
+
+@given(NAMES, SCOPES, st.sets(NAMES, max_size=3))
+def test_a_bare_name_means_its_column_on_both_paths_or_is_refused(name, scope, others) -> None:
+    row = {column: f"<{column}>" for column in (name, *sorted(others))}
+    source = scope.format(f"{{{{ {name} }}}}")
+    assume(name.isidentifier() or name.replace(".", "").isdecimal())
+
+    refused = refusal_of(source, row)
+    if refused is not None:
+        assert "\n" not in refused
+        return
+
+    assert [text_or_refusal(render, row) for render in both_ways(source)] in (
+        [f"<{name}>"] * 2,
+        [None, None],
+    )
+
+
+def refusal_of(source: str, row: Row) -> str | None:
+    """Why the template is refused for rows like `row`; None if it is not."""
+    try:
+        compile_prompt(source, columns=row)
+    except BadTemplate as refused:
+        return str(refused)
+    return None
+
+
+def text_or_refusal(render: Render, row: Row) -> str | None:
+    try:
+        text: str = msgspec.json.decode(render(row).body)["user"]
+    except BadRow:
+        return None
+    return text
+
+
+@given(
+    st.lists(
+        st.sampled_from(["ﬁ", "fi", "ª", "a", "x", "\U0001d431", "b"]), max_size=3, unique=True
+    )
+)
+def test_names_that_are_one_to_python_are_not_mixed_up(names: list[str]) -> None:
+    row = {name: f"<{name}>" for name in names}
+    source = " ".join(f"{{{{ {name} }}}}" for name in names)
+
+    refused = refusal_of(source, row)
+    if refused is not None:
+        assert "takes for the same" in refused
+        return
+
+    by_itself, by_jinja = both_ways(source)
+    said = msgspec.json.decode(by_itself(row).body)["user"]
+    assert said == msgspec.json.decode(by_jinja(row).body)["user"] == " ".join(row.values())
+
+
+DOUBTFUL = {
+    "self": "{{ self }}",
+    "True": "{{ True }}",
+    "true": "{{ true|upper }}",
+    "None": "{% if x %}{{ None }}{% endif %}",
+    "2026": "{{ 2026 }}",
+    "1.5": "{{ 1.5 }}",
+    "row": "{{ row }}",
+}
+
+
+@pytest.mark.parametrize(("name", "source"), DOUBTFUL.items())
+def test_a_word_of_jinjas_own_is_not_taken_for_the_column_of_that_name(name, source) -> None:
+    with pytest.raises(BadTemplate) as refused:
+        compile_prompt(source, columns=["x", name])
+
+    assert str(refused.value) == (
+        f"the prompt names {name!r}, which is a word of Jinja's own. "
+        f'Write {{{{ row["{name}"] }}}} for the column.'
+    )
+
+
+@pytest.mark.parametrize("source", ["{{ True }}", "{{ none }}", "{{ 2026 }}", "{{ row }}"])
+def test_a_word_of_jinjas_own_stays_one_where_no_column_is_called_so(source: str) -> None:
+    assert compile_prompt(source, columns=["x"]).source == source
+
+
+@pytest.mark.parametrize(
+    "source", ["{% if x == true %}1{% endif %}", "{{ x|default(none) }}", "{{ row|length }}"]
+)
+def test_a_word_that_is_not_printed_is_in_no_doubt(source: str) -> None:
+    assert compile_prompt(source, columns=["x", "true", "none", "row"]).source == source
+
+
+def test_the_loop_is_not_taken_for_the_column_of_that_name() -> None:
+    with pytest.raises(BadRow, match=r"'loop' is a function; write \{\{ row\[\"loop\"\] \}\}"):
+        request("{% for x in tags %}{{ loop }}{% endfor %}", {"tags": [1], "loop": "mine"})
 
 
 SYNTAX_ERRORS = {

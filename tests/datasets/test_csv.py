@@ -2,11 +2,13 @@
 
 import codecs
 import gzip
+import io
+import sys
 from pathlib import Path
 
 import pytest
 
-from anybatch.datasets.dialect import find_dialect
+from anybatch.datasets.dialect import Dialect, find_dialect
 from anybatch.errors import BadInput
 
 from .reading import read_data, read_rows
@@ -63,6 +65,25 @@ DIALECTS = {
     "an unnamed column": ("a,,c\n1,2,3\n", {"a": "1", "column_2": "2", "c": "3"}),
     "an empty cell": ("a,b\n1,\n", {"a": "1", "b": ""}),
 }
+
+
+ODDITIES = {
+    "mixed line ends": (b"id,text\r\n1,a\n2,b\r3,c\r\n", ["a", "b", "c"]),
+    "three lines in a cell": (b'id,text\n1,"a\n\nb"\n2,"c\nd, e\n"\n', ["a\n\nb", "c\nd, e\n"]),
+    "NUL bytes": (b"id,text\n1,\0\n2,a\0b\n", ["\0", "a\0b"]),
+    "a mark in the middle": (b"id,text\n1,a\xef\xbb\xbf\n2,b\n", ["a\ufeff", "b"]),
+    "a cell of a megabyte": (b"id,text\n1," + b"x" * 2**20 + b"\n2,y\n", ["x" * 2**20, "y"]),
+    "names in different cases": (b"ID,id,text\n1,2,a\n", ["a"]),
+}
+
+
+@pytest.mark.parametrize(("content", "texts"), ODDITIES.values(), ids=ODDITIES.keys())
+def test_what_is_odd_in_a_csv_but_clear_is_read(
+    tmp_path: Path, content: bytes, texts: list[str]
+) -> None:
+    file = csv_file(tmp_path, content)
+
+    assert [row["text"] for row in read_rows(file)] == texts
 
 
 @pytest.mark.parametrize(("content", "first"), DIALECTS.values(), ids=DIALECTS.keys())
@@ -220,6 +241,18 @@ def test_a_gzipped_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         read_rows(file)
 
 
+@pytest.mark.parametrize("name", ["in.csv.gz", "in.jsonl.gz", "in.json.gz"])
+def test_a_gzipped_file_that_is_damaged_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    whole = gzip.compress(b"".join(b'{"a": %d}\n' % (n * 7919) for n in range(100_000)))
+    file = csv_file(tmp_path, whole[:1_000] + b"\xff" * 50 + whole[1_050:], name)
+
+    with pytest.raises(BadInput) as raised:
+        read_rows(file)
+
+    assert "cannot be read: " in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 def test_rows_under_a_header_of_one_name_are_refused(tmp_path: Path) -> None:
     file = csv_file(tmp_path, "id\n1,a\n2,b\n")
 
@@ -234,9 +267,59 @@ def test_one_mark_alone_is_an_empty_file(tmp_path: Path) -> None:
         read_rows(file)
 
 
-def test_a_quoted_text_longer_than_the_head_does_not_hide_the_dialect() -> None:
-    text = 'id,text\n1,"' + "several lines, of prose\n" * 5000
+PROSE = "several lines, of prose\n"
 
-    dialect = find_dialect(text, whole=False)
 
-    assert dialect.delimiter == ","
+@pytest.mark.parametrize("before", [0, 2_000], ids=["first", "in the middle"])
+def test_a_quoted_text_longer_than_the_head_is_one_cell(tmp_path: Path, before: int) -> None:
+    rows = "0,plain\n" * before
+    file = csv_file(tmp_path, f'id,text\n{rows}1,"{PROSE * 50_000}"\n2,y\n')
+
+    reading = read_rows(file)
+
+    assert len(reading) == before + 2
+    assert reading[before] == {"id": "1", "text": PROSE * 50_000}
+
+
+def test_a_quoted_text_longer_than_the_head_comes_whole_from_stdin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = f'id,text\n1,"{PROSE * 50_000}"\n2,y\n'.encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    rows = read_rows("-")
+
+    assert [row["text"] for row in rows] == [PROSE * 50_000, "y"]
+
+
+def test_where_the_head_of_a_file_ends_does_not_change_how_it_is_read() -> None:
+    text = "id,text\n" + '1,"plain ""words"" here\nand, there"\n' * 50
+
+    dialects = {find_dialect(text[: len(text) - cut], whole=False) for cut in range(40)}
+
+    assert dialects == {find_dialect(text, whole=True)} == {Dialect(delimiter=",")}
+
+
+def test_a_quote_that_means_nothing_and_swallows_the_head_stays_a_letter(tmp_path: Path) -> None:
+    lines = "".join(f"{n}\tsome words here and there\n" for n in range(200_000))
+    file = csv_file(tmp_path, 'id\ttext\n1\t"open\n' + lines)
+
+    rows = read_rows(file)
+
+    assert len(rows) == 200_001
+    assert rows[0] == {"id": "1", "text": '"open'}
+
+
+def test_wrong_bytes_in_the_header_are_refused_in_one_line(tmp_path: Path) -> None:
+    file = csv_file(tmp_path, "größe,".encode() + b"te\xffxt\n1,a\n")
+
+    with pytest.raises(BadInput, match="holds bytes that are not valid UTF-8"):
+        read_rows(file)
+
+
+def test_a_header_of_many_equal_names_is_numbered_at_once(tmp_path: Path) -> None:
+    file = csv_file(tmp_path, "a," * 20_000 + "a\n" + "1," * 20_000 + "1\n")
+
+    (row,) = read_rows(file)
+
+    assert list(row)[-1] == "a_20001"

@@ -17,6 +17,8 @@ from .reading import read_data, read_rows
 openpyxl = pytest.importorskip("openpyxl")
 pytest.importorskip("xlsxwriter")
 
+from openpyxl.chart import BarChart, Reference  # noqa: E402
+
 LOCAL = dt.datetime.fromisoformat("2026-01-02T03:04:00")
 
 
@@ -75,6 +77,51 @@ def test_a_row_wider_than_the_header_is_bad(tmp_path: Path) -> None:
 
     assert reading.rows == [{"a": 4, "b": 5}]
     assert reading.bad_lines == [2]
+
+
+def test_merged_cells_have_their_value_in_the_first_one(tmp_path: Path) -> None:
+    file = workbook(tmp_path, one=[["a", "b", "c"], [1, 2, 3], [4, 5, 6], [7, 8, 9]])
+    book = openpyxl.load_workbook(file)
+    book["one"].merge_cells("B2:C3")
+    book.save(file)
+
+    assert read_rows(file) == [
+        {"a": 1, "b": 2, "c": None},
+        {"a": 4, "b": None, "c": None},
+        {"a": 7, "b": 8, "c": 9},
+    ]
+
+
+def test_a_chart_is_no_sheet(tmp_path: Path) -> None:
+    file = workbook(tmp_path, one=[["a"], [1]])
+    book = openpyxl.load_workbook(file)
+    chart = BarChart()
+    chart.add_data(Reference(book["one"], min_col=1, min_row=1, max_row=2))
+    book.create_chartsheet("chart", 0).add_chart(chart)
+    book.save(file)
+
+    assert read_rows(file) == [{"a": 1}]
+    with pytest.raises(BadInput, match=r"no sheet 'chart', but \['one'\]"):
+        read_rows(f"{file}#chart")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"</sheetData>", b"<"), (b"<v>1</v>", b"<v>one</v>")],
+    ids=["cut off", "a number that is none"],
+)
+def test_a_damaged_sheet_is_refused_in_one_line(tmp_path: Path, old: bytes, new: bytes) -> None:
+    file = workbook(tmp_path, one=[["a", "b"], ["x", 1], ["y", 2]])
+    with ZipFile(file) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with ZipFile(file, "w") as damaged:
+        for name, content in parts.items():
+            damaged.writestr(name, content.replace(old, new) if "sheet1" in name else content)
+
+    with pytest.raises(BadInput, match="cannot be read behind row") as raised:
+        read_rows(file)
+
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("rows", [[], [["a", "b"]]])

@@ -2,12 +2,16 @@
 
 import gzip
 import io
+import os
 import sys
 import tracemalloc
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from anybatch.datasets import streams
+from anybatch.datasets.delimited import find_reading
 from anybatch.datasets.source import open_source
 from anybatch.errors import BadInput
 
@@ -64,6 +68,68 @@ def test_wrong_bytes_late_in_stdin_spoil_their_row_only(monkeypatch: pytest.Monk
     assert len(reading.rows) == 50_001
 
 
+def piped(tmp_path: Path, name: str, content: bytes) -> Path:
+    """A pipe that gives `content` once, to one reader."""
+    path = tmp_path / name
+    os.mkfifo(path)
+    Thread(target=path.write_bytes, args=(content,), daemon=True).start()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("pipe", b"a,b\n" + b"1,2\n" * 50_000),
+        ("pipe.csv", b"a,b\n" + b"1,2\n" * 50_000),
+        ("pipe.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 50_000)),
+        ("pipe.jsonl", b'{"a":"1","b":"2"}\n' * 50_000),
+    ],
+)
+def test_a_pipe_is_read_once_and_whole(tmp_path: Path, name: str, content: bytes) -> None:
+    source = open_source(piped(tmp_path, name, content))
+
+    assert source.digest() is None
+    assert read(source).rows == [{"a": "1", "b": "2"}] * 50_000
+
+
+@pytest.mark.parametrize("name", ["pipe.parquet", "pipe.xlsx", "pipe.duckdb", "pipe.txt"])
+def test_what_cannot_come_through_a_pipe_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+
+    with pytest.raises(BadInput, match=f"'.*{name}' is no file but a pipe, and .* Save it"):
+        open_source(tmp_path / name)
+
+
+def odd_folder(tmp_path: Path) -> str:
+    """A folder with a text and a table, all named in bytes that are no UTF-8."""
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/gr\xf6\xdfe")
+    try:
+        os.mkdir(folder)
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    Path(folder, os.fsdecode(b"\xfc.txt")).write_text("hi")
+    Path(folder, os.fsdecode(b"\xfc.csv")).write_text("a\n1\n")
+    return folder
+
+
+def test_a_name_that_is_no_text_is_spelled_out(tmp_path: Path) -> None:
+    folder = odd_folder(tmp_path)
+    row = {"path": "\\udcfc.txt", "text": "hi"}
+
+    assert open_source(folder).name.endswith("gr\\udcf6\\udcdfe")
+    assert open_source(folder).digest() is not None
+    assert read_rows(folder) == read_rows(f"{folder}/*.txt") == [row]
+    assert read_rows(os.fsdecode(os.fsencode(folder) + b"/\xfc.csv")) == [{"a": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("", "is empty"), ("x" * 5_000, "too long"), ("a\0b", "does not exist")]
+)
+def test_a_name_that_can_be_no_files_is_refused(name: str, why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        open_source(name)
+
+
 def test_the_format_can_be_said(tmp_path: Path) -> None:
     file = tmp_path / "data.txt"
     file.write_text("a,b\n1,2\n")
@@ -81,6 +147,57 @@ def test_a_digest_changes_with_the_bytes_only(tmp_path: Path) -> None:
 
     assert digests[0] == digests[1] != digests[2]
     assert len(digests[0] or "") == 64
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b"a,b\tc\n1,2\t3\n", ["f.csv", "f.tsv"]),
+        (b'{"a":1}\n{"a":2}\n', ["f.jsonl", "f.json", "f.txt", "f.csv"]),
+        (b'[{"a":1}]', ["f.json", "f.csv", "f.md"]),
+    ],
+)
+def test_the_same_bytes_under_another_format_are_other_data(
+    tmp_path: Path, content: bytes, names: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(content)
+
+    digests = {open_source(tmp_path / name).digest() for name in names}
+
+    assert len(digests) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b"a,b\n1,2\n", ["f.csv", "g.CSV", "f"]),
+        (b'{"a":1}\n{"a":2}\n', ["f.jsonl", "f.ndjson", "f"]),
+        (b'[{"a":1}]', ["f.json", "f"]),
+    ],
+)
+def test_the_same_bytes_under_another_name_are_the_same_data(
+    tmp_path: Path, content: bytes, names: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(content)
+
+    digests = {open_source(tmp_path / name).digest() for name in names}
+
+    assert len(digests) == 1
+
+
+def test_encoding_and_dialect_are_a_part_of_how_a_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    found = []
+    for content in ("id,text\n1,größe\n", "id;text\n1;größe\n"):
+        for encoding in ("utf-8", "latin-1"):
+            file.write_bytes(content.encode(encoding))
+            found.append(str(find_reading(streams.from_path(file, name="in.csv"))))
+
+    digests = {streams.digest_file(file, read_as=read_as) for read_as in found}
+
+    assert len(set(found)) == len(digests) == 4
 
 
 def test_a_source_of_a_file_can_be_read_twice(tmp_path: Path) -> None:
@@ -131,7 +248,7 @@ def test_a_binary_file_under_a_glob_is_a_bad_row(tmp_path: Path) -> None:
 
     reading = read_data(f"{folder}/*.*")
 
-    assert reading.bad == [(4, "'picture.png' is binary and not text. Leave it out.")]
+    assert reading.bad == [(4, "'picture.png' is binary and not text. Leave it out")]
 
 
 def test_a_single_text_file_is_one_row(tmp_path: Path) -> None:
@@ -167,6 +284,9 @@ REFUSED = {
     "document": (b"%PDF-1.7", "looks like PDF"),
     "scalar.json": (b"42", "not a JSON array"),
     "not.csv.gz": (b"a,b\n1,2\n", "cannot be read"),
+    "folder.csv": ("folder", "holds no text files"),
+    "half.csv": ("a,b\n1,2\n".encode("utf-16")[:-1], "holds the byte 0x0a"),
+    "zeros.csv": (b"\0" * 1000, "no row"),
     "not.parquet": (b"hello, hello, hello", "cannot be read by DuckDB"),
     "not.xlsx": (b"hello", "not an Excel workbook"),
     "not.duckdb": (b"hello" * 1000, "cannot be read by DuckDB"),

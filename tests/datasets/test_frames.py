@@ -148,3 +148,22 @@ def test_rows_become_frames() -> None:
 
     assert as_pandas["n"].tolist() == as_polars["n"].to_list() == [1, 2]
     assert as_polars.rows() == rows
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_single_column_is_no_table(library: str) -> None:
+    series = pytest.importorskip(library).Series([1, 2])
+    pytest.importorskip("pyarrow")
+
+    with pytest.raises(BadInput, match="'Series' is no table"):
+        open_source(series)
+
+
+def test_a_value_that_python_has_none_for_is_refused_in_one_line() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"when": pyarrow.array([10**18], type=pyarrow.timestamp("s"))})
+
+    with pytest.raises(BadInput, match="a value that Python cannot") as raised:
+        read_rows(table)
+
+    assert "\n" not in str(raised.value)

@@ -56,6 +56,40 @@ def test_json_lines_in_utf_16_are_read(tmp_path: Path) -> None:
     assert rows == [{"a": "ä"}, {"a": "\u2028"}]
 
 
+def test_files_that_were_joined_may_each_have_their_mark(tmp_path: Path) -> None:
+    file = file_of(tmp_path, b'\xef\xbb\xbf{"a":1}\n\xef\xbb\xbf{"a":2}\n\xef\xbb\xbf\n')
+
+    assert read_rows(file) == [{"a": 1}, {"a": 2}]
+
+
+def test_of_a_key_that_comes_twice_the_last_one_counts(tmp_path: Path) -> None:
+    file = file_of(tmp_path, '{"a":1,"b":2,"a":3}\n')
+
+    assert read_rows(file) == [{"a": 3, "b": 2}]
+
+
+def test_half_a_surrogate_pair_in_utf_16_spoils_its_line_only(tmp_path: Path) -> None:
+    lines = '{"a":1}\n{"a":"\ud800"}\n{"a":3}\n'.encode("utf-16", "surrogatepass")
+    file = file_of(tmp_path, lines)
+
+    reading = read_data(file)
+
+    assert reading.rows == [{"a": 1}, {"a": 3}]
+    assert reading.bad_lines == [2]
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.json"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_json_that_ends_in_half_a_letter_is_refused_in_one_line(
+    tmp_path: Path, name: str, encoding: str
+) -> None:
+    content = '[{"a":1}]' if name == "in.json" else '{"a":1}\n'
+    file = file_of(tmp_path, content.encode(encoding) + b"\0", name)
+
+    with pytest.raises(BadInput, match=f"taken for '{encoding}-le' text, but holds the byte 0x00"):
+        read_rows(file)
+
+
 BAD_LINES = {
     "not JSON": (b"hello", "not valid JSON"),
     "cut off": (b'{"a": [1, 2', "not valid JSON"),
@@ -68,6 +102,8 @@ BAD_LINES = {
     "the other half": (b'{"a":"\\udc00 x"}', "not valid JSON"),
     "100,000 deep": (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deep"),
     "NaN": (b'{"a":NaN}', "not valid JSON"),
+    "Infinity": (b'{"a":-Infinity}', "not valid JSON"),
+    "a NUL byte": (b'{"a":"x\0y"}', "not valid JSON"),
     "a number out of range": (b'{"a":1e999}', "not the object"),
 }
 

@@ -185,6 +185,29 @@ def test_mixed_and_nested_values_become_json_text_in_parquet(tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    ("columns", "written"),
+    [
+        (["a", "A"], ["a", "A_2"]),
+        (["A", "a", "A_2"], ["A", "a_2", "A_2_2"]),
+        (["", "b", ""], ["column_1", "b", "column_3"]),
+        (["", "Column_1"], ["column_1", "Column_1_2"]),
+        (['"', "a\0b", "\n", "😀", "ß", "a.b"], ['"', "a\0b", "\n", "😀", "ß", "a.b"]),
+    ],
+)
+def test_the_names_in_a_parquet_file_differ_in_more_than_case(
+    tmp_path: Path, columns: list[str], written: list[str]
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+
+    with open_sink(tmp_path / "out.parquet", columns=columns) as sink:
+        sink.write([list(range(len(columns)))])
+
+    rows = duckdb.connect().execute(f"from '{tmp_path}/out.parquet'")
+    assert [column[0] for column in rows.description] == written
+    assert rows.fetchall() == [tuple(range(len(columns)))]
+
+
 def test_a_parquet_row_of_twenty_megabytes_is_written(tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
 

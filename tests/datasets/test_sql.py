@@ -92,6 +92,27 @@ def test_a_query_runs_on_a_frame() -> None:
     assert rows == [{"total": 3}]
 
 
+def test_numbers_that_json_has_not_are_nothing_beside_times_too() -> None:
+    sql = """select {'x': ['nan'::double, '-inf'::double, 1.5::double],
+                    'z': timestamptz '2026-01-02 03:04:05+00'} as nested"""
+
+    (row,) = read_rows(None, sql=sql)
+
+    assert row["nested"]["x"] == [None, None, 1.5]
+
+
+@pytest.mark.parametrize("name", ["s3://\udcff", "\udcff.parquet"])
+def test_what_is_no_text_is_not_said_to_duckdb(name: str) -> None:
+    with pytest.raises(BadInput) as of_the_data:
+        read_data(name) if "://" in name else read_data(name, sql="select * from data")
+    with pytest.raises(BadInput) as of_the_query:
+        read_data(None, sql=f"select '{name}'")
+
+    for raised in (of_the_data, of_the_query):
+        assert "holds bytes that are not valid UTF-8" in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
 def database(tmp_path: Path, *tables: str) -> Path:
     file = tmp_path / "my.duckdb"
     with duckdb.connect(str(file)) as connection:
@@ -127,6 +148,45 @@ def test_a_query_that_fails_is_refused_in_one_line(sql: str, why: str) -> None:
         read_data(None, sql=sql)
 
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "count"),
+    [
+        ("select 1 as n; select 2 as n", 2),
+        ("select 1 as n; copy (select 1) to 'gone.csv'", 2),
+        ("set threads = 1; select 1 as n;", 2),
+        ("", 0),
+        (";", 0),
+        ("-- a remark", 0),
+    ],
+)
+def test_a_query_is_one_statement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, count: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(BadInput) as raised:
+        read_data(None, sql=sql)
+
+    assert str(raised.value) == (
+        f"'query' holds {count} statements, and one can be run. Give a single select."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "row"),
+    [
+        ("select '1;2' as n;;", {"n": "1;2"}),
+        ("select 1 as n -- a remark", {"n": 1}),
+        ("select 1 as n; -- a remark", {"n": 1}),
+        ("/* ; */ with a as (select 1 as n) from a", {"n": 1}),
+        ("select timetz '01:02:03+00' as t -- a remark", {"t": "01:02:03+00"}),
+    ],
+)
+def test_remarks_and_semicolons_are_no_statements(sql: str, row: dict[str, object]) -> None:
+    assert read_rows(None, sql=sql) == [row]
 
 
 def test_an_address_without_its_extension_is_refused_without_a_download() -> None:

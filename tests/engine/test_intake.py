@@ -89,6 +89,19 @@ def test_other_rows_are_another_run_that_says_so(new_world: NewWorld) -> None:
     assert second.before == first.run
 
 
+def test_the_same_bytes_in_another_format_are_another_run(new_world: NewWorld) -> None:
+    world = new_world(spec=spec(prompt="{{ text }}"))
+    first, second = (world.root / name for name in ("some.jsonl", "some.txt"))
+    for path in (first, second):
+        path.write_text(GOOD + "\n")
+
+    as_lines, as_text = plan(world, first), plan(world, second)
+
+    assert as_text.is_new
+    assert as_text.run.id != as_lines.run.id
+    assert not plan(world, first).is_new
+
+
 def test_asking_again_makes_a_new_run(new_world: NewWorld) -> None:
     world = new_world(spec=spec())
     first, again = plan(world, rows()), plan(world, rows(), again=True)
@@ -98,6 +111,31 @@ def test_asking_again_makes_a_new_run(new_world: NewWorld) -> None:
     assert again.changed == []
     assert again.run.id != first.run.id
     assert afterwards.run == again.run
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt": "{{ text }}\udcff"},
+        {"system": "Be brief\ud800."},
+        {"output_schema": from_labels(["good", "\udcff"])},
+        {"parameters": {"stop": ["\udcff"]}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_half_a_character_in_what_is_asked_is_refused_in_one_line(
+    changes: dict[str, Any], in_memory: bool, new_world: NewWorld
+) -> None:
+    world = new_world(spec=spec())
+    name = next(iter(changes)).replace("_", " ")
+
+    with pytest.raises(BadSettings) as refused:
+        plan(world, rows() if in_memory else lines_file(world, GOOD), spec(**changes))
+
+    assert str(refused.value).startswith(f"{name!r} holds '\\ud")
+    assert "\n" not in str(refused.value)
+    assert folders(world) == set()
 
 
 # --- ready-made requests ---

@@ -7,7 +7,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from anybatch.core.model import Api, Json, Request, Result
+from anybatch.core.model import Api, Json, Request, Result, Usage
+from anybatch.core.schema import from_labels
 from anybatch.core.states import Outcome
 from anybatch.errors import BadSettings
 from anybatch.executors.executor import CallExecutor
@@ -164,6 +165,29 @@ async def test_the_time_of_all_tries_is_counted() -> None:
     assert 3_000 <= result.ms < 30_000
 
 
+UNREADABLE = Status(
+    200,
+    body=b'{"choices":[],"usage":{"prompt_tokens":30,"completion_tokens":50}}',
+    executed=True,
+)
+
+
+async def test_the_tokens_of_all_tries_are_counted() -> None:
+    with FakeEndpoint(script=[UNREADABLE, Status(500)]) as endpoint:
+        result = await first_of(endpoint)
+
+    assert (result.outcome, result.tries) == ("succeeded", 3)
+    assert result.usage == Usage(tokens_in=30 + 1, tokens_out=50 + 2)
+
+
+async def test_the_tokens_of_tries_that_all_failed_are_counted() -> None:
+    with FakeEndpoint(script=lambda call: UNREADABLE) as endpoint:
+        result = await first_of(endpoint)
+
+    assert (result.outcome, result.tries) == ("server_error", 2)
+    assert result.usage == Usage(tokens_in=60, tokens_out=100)
+
+
 async def test_a_wish_to_wait_for_years_is_heeded_for_minutes() -> None:
     clock = FastClock(1_000)
     with FakeEndpoint(script=[Status(429, headers={"retry-after": "1000000000"})]) as endpoint:
@@ -191,6 +215,15 @@ async def test_every_api_is_answered(api: Api, body: Json, value: str | None) ->
     answer = reads.value(result)
     assert result.outcome == "succeeded"
     assert answer == value if value is not None else len(answer) == 3
+
+
+@pytest.mark.parametrize("said", ['{"label":"good"}', "Good.", '<think>hm</think>"good"'])
+async def test_an_answer_that_is_forgiven_has_the_value_that_was_checked(said: str) -> None:
+    reads = reader(schema=from_labels(["good", "bad"]))
+    with FakeEndpoint(answer=lambda call: said) as endpoint:
+        (result,) = await answers_of(online(endpoint.base_url), [chat("hi")], reads=reads)
+
+    assert (result.outcome, reads.value(result)) == ("succeeded", {"label": "good"})
 
 
 # --- the key ------------------------------------------------------------------------------------

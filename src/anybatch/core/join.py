@@ -1,7 +1,8 @@
 """Results back onto rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 from .model import Json, Result, Row
@@ -22,21 +23,24 @@ class Layout:
 
 
 def layout(columns: Sequence[str], schema: Json | None, *, one: str = "answer") -> Layout:
-    """The columns of the output. A name that the dataset already has gets `_2`."""
+    """The columns of the output.
+
+    The dataset's keep their names. Ours make way: one that is taken gets `_2`, and so does one that
+    differs from another in case only, because many readers of tables do not tell such names apart.
+    """
     fields = answer_columns(schema) if schema is not None and schema.get("properties") else ()
-    names = list(columns)
-    for name in (*(fields or (one,)), *META):
-        names.append(_unused(name, names))
-    return Layout(row=tuple(columns), fields=fields, columns=tuple(names))
+    ours = (*(fields or (one,)), *META)
+    return Layout(row=tuple(columns), fields=fields, columns=(*columns, *_unused(ours, columns)))
 
 
-def _unused(name: str, taken: list[str]) -> str:
-    if name not in taken:
-        return name
-    k = 2
-    while f"{name}_{k}" in taken:
-        k += 1
-    return f"{name}_{k}"
+def _unused(names: Iterable[str], taken: Iterable[str]) -> Iterator[str]:
+    """`names`, each with the first number, if any, that makes it differ from all before it."""
+    lower = {name.lower() for name in taken}
+    for name in names:
+        numbered = chain((name,), (f"{name}_{k}" for k in count(2)))
+        unused = next(candidate for candidate in numbered if candidate.lower() not in lower)
+        lower.add(unused.lower())
+        yield unused
 
 
 def joined(row: Row, result: Result | None, value: Any, *, to: Layout) -> list[Any]:

@@ -130,11 +130,12 @@ class Checker:
 
     def __init__(self, schema: Json) -> None:
         self._validator = _validator(schema)
+        self._labels = _labels_of(schema)
 
     def check(self, text: str) -> Checked:
-        """The value of `text`, a code fence around it forgiven, or what is wrong with it."""
+        """The value of `text`, as `parse` has it, or what is wrong with it."""
         try:
-            value = parse(text)
+            value = self.parse(text)
             for error in self._validator.iter_errors(value):
                 path = "".join(f"[{part!r}]" for part in error.instance_path)
                 return Checked(None, f"answer{path}: {_first_line(error.message)}")
@@ -144,19 +145,110 @@ class Checker:
             return Checked(None, f"the answer cannot be checked: {_first_line(str(e))}")
         return Checked(value, None)
 
+    def parse(self, text: str) -> Any:
+        """The value of an answer: as `parse` has it; where a label is asked for, a bare one too.
+
+        Raises msgspec.DecodeError, or RecursionError.
+        """
+        return parse(text) if self._labels is None else self._labels.parse(text)
+
 
 def parse(text: str) -> Any:
-    """The JSON value of an answer. Raises msgspec.DecodeError, or RecursionError."""
-    return msgspec.json.decode(_unfenced(text))
+    """The JSON value of an answer, which may stand between prose if it is the only one.
+
+    Raises msgspec.DecodeError, or RecursionError.
+    """
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        inner = _set_off(_after_thinking(text))
+        if inner is None:
+            raise
+    return _decode(inner)
 
 
-def _unfenced(text: str) -> str:
-    # No regular expression: models write white space without end, and one would go to and fro.
-    fenced = text.strip()
-    if not (fenced.startswith("```") and fenced.endswith("```")):
+_decode = msgspec.json.Decoder().decode
+_THINKING, _THOUGHT = "<think>", "</think>"
+_FENCE = "```"
+
+
+def _after_thinking(text: str) -> str:
+    """What follows the thoughts that a text begins with; nothing if they have no end."""
+    if not text.lstrip().startswith(_THINKING):
         return text
-    language, newline, inner = fenced[3:-3].partition("\n")
-    return inner.strip() if newline and language.strip() in ("", "json") else text
+    return text.partition(_THOUGHT)[2]
+
+
+def _set_off(text: str) -> str | None:
+    """The part of `text` that can only be its JSON value; None where there is any doubt."""
+    # No regular expression: models write white space without end, and one would go to and fro.
+    start, end = text.find(_FENCE), text.rfind(_FENCE)
+    if end >= start + len(_FENCE) and _is_prose(text[:start] + text[end + len(_FENCE) :]):
+        language, newline, inner = text[start + len(_FENCE) : end].partition("\n")
+        return inner.strip() if newline and language.strip().lower() in ("", "json") else None
+    opening = min((at for at in map(text.find, "[{") if at >= 0), default=0)
+    closing = max(map(text.rfind, "]}")) + 1 or len(text)
+    alone = (
+        _is_prose(text[:opening])
+        and _is_prose(text[closing:])
+        and _FENCE not in (text[:opening] + text[closing:])
+    )
+    return text[opening:closing].strip() if alone else None
+
+
+def _is_prose(text: str) -> bool:
+    """Whether `text` holds nothing that begins or ends a JSON list or object."""
+    return not any(bracket in text for bracket in "[]{}")
+
+
+class _Labels:
+    """A choice of labels, of which a model may name one without any JSON."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = frozenset(labels)
+        self._by_bare: dict[str, list[str]] = {}
+        for label in labels:
+            self._by_bare.setdefault(_bare(label), []).append(label)
+
+    def parse(self, text: str) -> Any:
+        """See `Checker.parse`."""
+        try:
+            value = parse(text)
+        except msgspec.DecodeError:
+            label = self._named(_after_thinking(text))
+            if label is None:
+                raise
+            return {"label": label}
+        if isinstance(value, dict):
+            return value
+        label = self._named(value if isinstance(value, str) else _after_thinking(text))
+        return value if label is None else {"label": label}
+
+    def _named(self, text: str) -> str | None:
+        """The label that `text` is; None if it is none, or could be several."""
+        if text.strip() in self._labels:
+            return text.strip()
+        bare = _bare(text)
+        same = self._by_bare.get(bare, ()) if bare else ()
+        return same[0] if len(same) == 1 else None
+
+
+_QUOTES = " \t\r\n\"'`“”„‘’‚«»‹›"  # noqa: RUF001
+
+
+def _bare(label: str) -> str:
+    """A label without what makes no difference: case, quotes, a period at the end."""
+    return label.strip(_QUOTES).removesuffix(".").strip(_QUOTES).casefold()
+
+
+def _labels_of(schema: Json) -> _Labels | None:
+    """The choice that `schema` is, if it is one of those that `from_labels` makes."""
+    match schema:
+        case {"properties": {"label": {"enum": list(labels)}}}:
+            chosen = closed_object({"label": {"type": "string", "enum": labels}})
+            texts = all(isinstance(label, str) for label in labels)
+            return _Labels(labels) if texts and schema == chosen else None
+    return None
 
 
 def _first_line(text: str) -> str:

@@ -4,15 +4,17 @@ A template that only substitutes columns, which most do, is flattened into a byt
 and never meets Jinja again; any other is rendered by Jinja's sandbox. Both give the same bytes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unicodedata import normalize
 from zlib import crc32
 
 import jinja2
 import msgspec
 from jinja2 import nodes
 from jinja2.meta import find_undeclared_variables
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ..errors import BadTemplate
@@ -53,6 +55,7 @@ def _as_text(value: object) -> object:
     if callable(value) and not isinstance(value, jinja2.Undefined):
         # `{{ row.items }}` finds the method of `row` before the column.
         name = getattr(value, "__name__", type(value).__name__)
+        name = "loop" if isinstance(value, LoopContext) else name
         raise TypeError(f'{name!r} is a function; write {{{{ row["{name}"] }}}} for the column')
     return "" if value is None else value
 
@@ -82,7 +85,10 @@ class Prompt:
 
 
 def compile_prompt(source: str, *, columns: Iterable[str] | None = None) -> Prompt:
-    """Compile `source`; with `columns` given, raise BadTemplate if it needs another one."""
+    """Compile `source`; with `columns` given, raise BadTemplate if it needs another one.
+
+    A name that could mean a column and something else is refused: neither path guesses.
+    """
     try:
         source.encode()
         tree = _ENVIRONMENT.parse(source)
@@ -91,12 +97,14 @@ def compile_prompt(source: str, *, columns: Iterable[str] | None = None) -> Prom
         raise BadTemplate(f"the prompt template is not valid, line {e.lineno}: {e.message}") from e
     except (SyntaxError, ValueError, ArithmeticError, RecursionError) as e:
         raise BadTemplate(f"the prompt template is not valid: {e}") from e
+    columns = None if columns is None else tuple(columns)
+    _refuse_doubtful(tree, columns or ())
     pieces = _flatten(tree)
     needed = frozenset(find_undeclared_variables(tree)) - {ROW}
     if pieces is not None:
         needed = frozenset(piece.name for piece in pieces if isinstance(piece, Column))
     if columns is not None:
-        _require(needed, tuple(columns))
+        _require(needed, columns)
     return Prompt(source, template, pieces, needed)
 
 
@@ -109,6 +117,44 @@ def _require(needed: frozenset[str], columns: tuple[str, ...]) -> None:
         f"{', '.join(map(repr, columns))}. Correct the name, or write "
         '{{ row["a name"] }} for one with spaces.'
     )
+
+
+def _refuse_doubtful(tree: nodes.Template, columns: Sequence[str]) -> None:
+    names: dict[str, str] = {}
+    for name in sorted({node.name for node in tree.find_all(nodes.Name)}):
+        # Jinja makes variables of Python's of them, and Python tells names apart by this form only.
+        other = names.setdefault(normalize("NFKC", name), name)
+        if other != name:
+            raise _doubtful(name, f"Jinja takes for the same as {other!r}")
+    if "self" in names:
+        raise _doubtful("self", "is a word of Jinja's own")
+    for word in _words_printed(tree):
+        if word in columns:
+            raise _doubtful(word, "is a word of Jinja's own")
+
+
+def _doubtful(name: str, why: str) -> BadTemplate:
+    return BadTemplate(
+        f'the prompt names {name!r}, which {why}. Write {{{{ row["{name}"] }}}} for the column.'
+    )
+
+
+def _words_printed(tree: nodes.Template) -> Iterator[str]:
+    """What is printed as a value of the template's own and reads like the name of a column."""
+    for output in tree.find_all(nodes.Output):
+        for part in output.nodes:
+            yield from _words(part)
+
+
+def _words(node: Any) -> tuple[str, ...]:
+    match node:
+        case nodes.Filter(node=nodes.Expr() as filtered) if not isinstance(filtered, nodes.Name):
+            return _words(filtered)
+        case nodes.Name(name=name) if name == ROW:
+            return (ROW,)
+        case nodes.Const(value=bool() | int() | float() | None as value):
+            return (str(value), str(value).lower())
+    return ()
 
 
 def _flatten(tree: nodes.Template) -> tuple[Piece, ...] | None:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, time
-from hashlib import blake2b
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,8 @@ def excel_source(path: Path, *, sheet: str | None, name: str) -> Source:
     def read(on_bad_row: OnBadRow) -> Chunks:
         return chunked(_rows(path, sheet, on_bad_row, name=name))
 
-    def digest() -> str:
-        # Two sheets of one workbook are two datasets.
-        whole = streams.digest_file(path)
-        return blake2b(f"{whole}#{sheet}".encode(), digest_size=32).hexdigest() if sheet else whole
-
+    # Two sheets of one workbook are two datasets.
+    digest = partial(streams.digest_file, path, read_as=f"xlsx {sheet!r}")
     return Source(name=name, read=not_empty(name, read), digest=digest)
 
 
@@ -47,7 +44,7 @@ def _require_openpyxl(name: str) -> None:
 
 def _rows(path: Path, sheet: str | None, on_bad_row: OnBadRow, *, name: str) -> Iterator[Row]:
     with streams.readable(name), closing(_workbook(path, name=name)) as workbook:
-        lines = enumerate(_worksheet(workbook, sheet, name=name).iter_rows(values_only=True), 1)
+        lines = enumerate(_lines(_worksheet(workbook, sheet, name=name), name=name), 1)
         header = next((values for _, values in lines if _filled(values)), ())
         if not header:
             raise BadInput(f"{name!r} has no header row. Put the column names on its first row.")
@@ -58,6 +55,20 @@ def _rows(path: Path, sheet: str | None, on_bad_row: OnBadRow, *, name: str) -> 
                 on_bad_row(number, f"it has {filled} cells and the header has {len(columns)}")
             elif filled:
                 yield _row(columns, values)
+
+
+def _lines(worksheet: Any, *, name: str) -> Iterator[Sequence[object]]:
+    number = 0
+    try:
+        for values in worksheet.iter_rows(values_only=True):
+            number += 1
+            yield values
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # see `_workbook`
+        raise BadInput(
+            f"{name!r} cannot be read behind row {number}: {error}. Save it from Excel anew."
+        ) from error
 
 
 def _workbook(path: Path, *, name: str) -> Any:
@@ -75,9 +86,13 @@ def _workbook(path: Path, *, name: str) -> Any:
 
 
 def _worksheet(workbook: Any, sheet: str | None, *, name: str) -> Any:
-    if sheet is not None and sheet not in workbook.sheetnames:
-        raise BadInput(f"{name!r}: there is no sheet {sheet!r}, but {workbook.sheetnames}.")
-    worksheet = workbook[sheet] if sheet else workbook.worksheets[0]
+    # A sheet may be a chart, which has no rows.
+    worksheets = {worksheet.title: worksheet for worksheet in workbook.worksheets}
+    if not worksheets:
+        raise BadInput(f"{name!r} holds no sheet with cells. Save the table as one.")
+    if sheet is not None and sheet not in worksheets:
+        raise BadInput(f"{name!r}: there is no sheet {sheet!r}, but {[*worksheets]}.")
+    worksheet = worksheets[sheet] if sheet else workbook.worksheets[0]
     # Some programs write a size that is too small, and rows would be cut off.
     worksheet.reset_dimensions()
     return worksheet

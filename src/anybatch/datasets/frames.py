@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import BadInput, UsageError
 from .rows import (
     CHUNK,
+    UNREADABLE,
     Chunks,
     OnBadRow,
     Source,
@@ -50,8 +51,16 @@ def _read_frame(
     names: Iterable[object], tuples: Callable[[], Tuples], on_bad_row: OnBadRow
 ) -> Chunks:
     columns = unique_columns(map(str, names))
-    rows = (dict(zip(columns, values, strict=True)) for values in tuples())
+    rows = (dict(zip(columns, values, strict=True)) for values in _read_tuples(tuples))
     yield from _read_rows(rows, on_bad_row)
+
+
+def _read_tuples(tuples: Callable[[], Tuples]) -> Iterator[tuple[object, ...]]:
+    try:
+        yield from tuples()
+    except UNREADABLE as error:
+        why = " ".join(str(error).split())
+        raise BadInput(f"the frame holds a value that Python cannot: {why}. Mend it.") from error
 
 
 def _reader(frame: Any) -> tuple[Iterable[object], Callable[[], Tuples]] | None:
@@ -77,7 +86,10 @@ def _arrow_reader(frame: Any) -> tuple[Iterable[object], Callable[[], Tuples]]:
         raise BadInput(
             f"reading a {type(frame).__name__!r} needs pyarrow: pip install pyarrow"
         ) from error
-    batches = pyarrow.RecordBatchReader.from_stream(frame)
+    try:
+        batches = pyarrow.RecordBatchReader.from_stream(frame)
+    except pyarrow.ArrowInvalid as error:
+        raise BadInput(f"a {type(frame).__name__!r} is no table. Give a frame.") from error
     return batches.schema.names, partial(_arrow_tuples, lambda: batches)
 
 

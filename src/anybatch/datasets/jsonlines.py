@@ -27,6 +27,8 @@ def _objects(
     lines: Iterable[bytes], decode: Callable[[bytes], Row], on_bad_row: OnBadRow
 ) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
+        # Files that were joined have a mark wherever one of them begins.
+        line = line.removeprefix(codecs.BOM_UTF8)
         try:
             yield decode(line)
         except UNREADABLE as error:

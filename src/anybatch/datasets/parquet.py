@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from .rows import unique_columns
 from .sql import identifier, in_memory, quoted
 from .writers import Values, Write, created, json_lines
 
@@ -33,10 +34,14 @@ MIN_LINE_BYTES = 16 * 1024 * 1024
 
 @contextmanager
 def parquet_writer(path: Path, columns: Sequence[str]) -> Iterator[Write]:
-    """Columns of one kind of value get its type; mixed and nested values become JSON text."""
+    """Columns of one kind of value get its type; mixed and nested values become JSON text.
+
+    Many readers of Parquet ignore case and none takes an empty name: a name that differs from an
+    earlier one in case only is numbered, an empty one is called by its place.
+    """
     staged = path.with_name(path.name + ".jsonl")
     kinds: list[Kind | None] = [None] * len(columns)
-    # Column names of our own: those of the caller may differ in case only, or be empty.
+    # Names of our own while it is staged, whatever the caller's are.
     names = [f"c{place}" for place in range(len(columns))]
     longest = MIN_LINE_BYTES
     try:
@@ -91,7 +96,8 @@ def _copy(
     longest: int,
 ) -> None:
     types = ", ".join(f"c{place}: '{_SQL[kind or 'text']}'" for place, kind in enumerate(kinds))
-    chosen = ", ".join(f"c{place} as {identifier(name)}" for place, name in enumerate(columns))
+    unique = unique_columns(columns, ignore_case=True)
+    chosen = ", ".join(f"c{place} as {identifier(name)}" for place, name in enumerate(unique))
     with in_memory() as connection:
         _run(
             connection,

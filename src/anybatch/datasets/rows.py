@@ -1,6 +1,7 @@
 """What a dataset is while it is read: chunks of rows, and a word to say when a row is bad."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -30,7 +31,7 @@ class Source:
     """What the caller calls it: a path, a glob, `rows`, `query`."""
     read: Callable[[OnBadRow], Chunks]
     digest: Callable[[], str | None]
-    """BLAKE2b of the raw bytes, in hex; None when only reading can tell."""
+    """BLAKE2b of the raw bytes and of how they are read, in hex; None when only rows can tell."""
     requests: bool = False
     """True when rows are ready-made requests: `custom_id`, `method`, `url`, `body`."""
 
@@ -55,20 +56,21 @@ def not_empty(name: str, read: Callable[[OnBadRow], Chunks]) -> Callable[[OnBadR
     return checked
 
 
-def unique_columns(names: Iterable[str]) -> list[str]:
-    """Column names as given; an empty one is called by its place, a repeated one is numbered."""
-    columns: list[str] = []
+def unique_columns(names: Iterable[str], *, ignore_case: bool = False) -> list[str]:
+    """Column names as given; an empty one is called by its place, a repeated one is numbered.
+
+    With `ignore_case`, one that differs from an earlier one in case only is repeated too.
+    """
+    fold = str.lower if ignore_case else str
+    columns: dict[str, str] = {}
+    repeated: Counter[str] = Counter()
     for place, name in enumerate(names, start=1):
-        columns.append(_free(name or f"column_{place}", taken=columns))
-    return columns
-
-
-def _free(name: str, *, taken: Sequence[str]) -> str:
-    candidate, count = name, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate
+        wanted = candidate = name or f"column_{place}"
+        while fold(candidate) in columns:
+            repeated[fold(wanted)] += 1
+            candidate = f"{wanted}_{repeated[fold(wanted)] + 1}"
+        columns[fold(candidate)] = candidate
+    return list(columns.values())
 
 
 def chunked(values: Iterable[Any], *, size: int = CHUNK) -> Iterator[list[Any]]:

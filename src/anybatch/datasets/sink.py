@@ -5,13 +5,15 @@ import os
 import socket
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
+from zipfile import BadZipFile, ZipFile
 
 from ..effects import Probe, effect, unwatched
 from ..errors import BadInput, MissingExtra, OutputExists, UsageError
@@ -20,15 +22,19 @@ from .writers import Values, Write, created, csv_writer, json_writer, jsonl_writ
 
 
 class Sink(Protocol):
+    was_there: bool
+    """After the block: whether the same table stood there already and was left alone."""
+
     def write(self, rows: Values) -> None:
         """Write rows whose values stand in the order of the columns."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _WatchedSink:
     name: str
     to: Write
     probe: Probe
+    was_there: bool = False
 
     def write(self, rows: Values) -> None:
         with effect("sink.write", self.probe), _writable(self.name):
@@ -55,9 +61,10 @@ def open_sink(
 ) -> Iterator[Sink]:
     """A sink that is published at the end of the block, and forgotten if the block raises.
 
-    `raw` leaves texts that a spreadsheet would run as they are.
+    `raw` leaves texts that a spreadsheet would run as they are. Raises OutputExists at the end of
+    the block if another file is in the way: only then is it known whether it is the same.
     """
-    check_sink(path, force=force)
+    check_sink(path, force=True)
     if str(path) in STDOUT:
         with _to_stdout(STDOUT[str(path)], columns, raw=raw) as write:
             yield _WatchedSink(name="-", to=write, probe=probe)
@@ -69,11 +76,12 @@ def open_sink(
         with ExitStack() as stack:
             with _writable(path):
                 write = stack.enter_context(_to_file(part, Path(path).suffix, columns, raw=raw))
-            yield _WatchedSink(name=str(path), to=write, probe=probe)
+            sink = _WatchedSink(name=str(path), to=write, probe=probe)
+            yield sink
             with _writable(path):
                 stack.close()
         with _writable(path):
-            _publish(part, target, force=force, probe=probe)
+            sink.was_there = not _publish(part, target, force=force, probe=probe)
     finally:
         part.unlink(missing_ok=True)
 
@@ -85,7 +93,8 @@ def _parts_of(target: Path) -> str:
 
 def _sweep(target: Path) -> None:
     """Remove what a process left beside `target` that was killed while it wrote."""
-    for part in target.parent.glob(glob.escape(_parts_of(target)) + "*.part"):
+    # What stands behind `.part` is what a format stages on its way there.
+    for part in target.parent.glob(glob.escape(_parts_of(target)) + "*.part*"):
         pid = part.name.removeprefix(_parts_of(target)).partition("-")[0]
         if pid.isdecimal() and not is_alive(int(pid)):
             part.unlink(missing_ok=True)
@@ -164,31 +173,75 @@ def _to_stdout(extension: str, columns: Sequence[str], *, raw: bool) -> Iterator
     sys.stdout.buffer.flush()
 
 
-def _publish(part: Path, target: Path, *, force: bool, probe: Probe) -> None:
+def _publish(part: Path, target: Path, *, force: bool, probe: Probe) -> bool:
+    """Put `part` in the place of `target`; False if the same table stood there already."""
     with effect("sink.fsync", probe):
         _fsync(part, os.O_RDWR)
     with effect("sink.rename", probe):
-        _rename(part, target, force=force)
+        is_new = _rename(part, target, force=force)
         _fsync(target.parent, os.O_RDONLY)
+    return is_new
 
 
-def _rename(part: Path, target: Path, *, force: bool) -> None:
+def _rename(part: Path, target: Path, *, force: bool) -> bool:
     if force:
         os.replace(part, target)
-        return
+        return True
     try:
         # Unlike a rename, a link never replaces what has come into its way in the meantime.
         os.link(part, target)
-    except FileExistsError as error:
-        raise _in_the_way(target) from error
+    except FileExistsError:
+        return _leave_if_same(part, target)
     except OSError:
-        _rename_without_links(part, target)
+        return _rename_without_links(part, target)
+    return True
 
 
-def _rename_without_links(part: Path, target: Path) -> None:
+def _rename_without_links(part: Path, target: Path) -> bool:
     if target.exists():
-        raise _in_the_way(target)
+        return _leave_if_same(part, target)
     os.replace(part, target)
+    return True
+
+
+def _leave_if_same(part: Path, target: Path) -> bool:
+    """False, if what is in the way is what we wrote. Raises FileExistsError if it is not."""
+    if not _is_same(part, target):
+        raise FileExistsError(target)
+    return False
+
+
+def _is_same(part: Path, target: Path) -> bool:
+    """Whether both hold the same; what cannot be read does not."""
+    try:
+        if target.suffix.lower() == ".xlsx":
+            return _are_same_workbooks(part, target)
+        with part.open("rb") as ours, target.open("rb") as theirs:
+            return _are_same_bytes(ours, theirs)
+    except (OSError, BadZipFile, RuntimeError, zlib.error):
+        return False
+
+
+def _are_same_bytes(ours: IO[bytes], theirs: IO[bytes]) -> bool:
+    while chunk := ours.read(_COMPARED_AT_ONCE):
+        if chunk != theirs.read(len(chunk)):
+            return False
+    return not theirs.read(1)
+
+
+_COMPARED_AT_ONCE = 1 << 20
+_WHEN_MADE = "docProps/core.xml"
+"""The file in a workbook that says when it was written: the one in which equal ones differ."""
+
+
+def _are_same_workbooks(part: Path, target: Path) -> bool:
+    with ZipFile(part) as ours, ZipFile(target) as theirs:
+        names = ours.namelist()
+        return names == theirs.namelist() and all(
+            _are_same_bytes(ours.open(name), theirs.open(name))
+            for name in names
+            if name != _WHEN_MADE
+        )
 
 
 def _fsync(path: Path, flags: int) -> None:
@@ -205,6 +258,8 @@ def _writable(name: str | Path) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
+    except FileExistsError as error:
+        raise _in_the_way(Path(name)) from error
     except OSError as error:
         raise UsageError(
             f"{str(name)!r} cannot be written: {error.strerror or error}. "

@@ -1,15 +1,17 @@
 """One door for all data: `open_source` finds out what it is and how to read it."""
 
 import glob
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from io import IOBase
 from pathlib import Path
 
 from ..errors import BadInput
 from . import streams, texts
 from .array import read_json
-from .delimited import read_csv
+from .delimited import Reading, find_reading, read_csv
+from .dialect import DELIMITERS
 from .excel import excel_source
 from .frames import frame_source, rows_source
 from .jsonlines import holds_requests, read_jsonl, read_requests
@@ -50,6 +52,11 @@ def open_source(data: object, *, sql: str | None = None, format: str | None = No
 
     `format` overrides the extension. `sql` is a query in which `data`, if given, is a table.
     """
+    source = _open(data, sql=sql, format=format)
+    return replace(source, name=streams.as_text(source.name))
+
+
+def _open(data: object, *, sql: str | None, format: str | None) -> Source:
     if sql is not None:
         return query_source(sql, data=data)
     match data:
@@ -58,7 +65,8 @@ def open_source(data: object, *, sql: str | None = None, format: str | None = No
         case str() if "://" in data:
             return address_source(data)
         case str() | Path():
-            return _path_source(str(data), format)
+            with streams.readable(str(data)):
+                return _path_source(str(data), format)
         case _:
             return _object_source(data)
 
@@ -76,19 +84,33 @@ def _object_source(data: object) -> Source:
 
 def _stdin_source(format: str | None) -> Source:
     stream = streams.from_stdin()
-    return _stream_source(stream, format or _sniff(stream), digest=no_digest)
+    return _stream_source(stream, format or _sniff(stream), path=None)
 
 
 def _path_source(name: str, format: str | None) -> Source:
     path = Path(name)
+    if not name:
+        raise BadInput("the name of the data is empty. Give a file, a folder, or - for stdin.")
     if path.is_dir():
         return texts.folder_source(path, name=name)
     if not path.exists() and glob.has_magic(name):
         return texts.glob_source(name, tables=TABLES)
     if sheet := _sheet(name):
         return excel_source(_existing(sheet[0]), sheet=sheet[1], name=name)
-    _existing(name)
-    return _file_source(path, name, format or _format(path, name))
+    if not _existing(name).is_file():
+        return _pipe_source(path, name, format or _format(path, name))
+    format = format or _format(path, name) or _sniff(streams.from_path(path, name=name))
+    return _file_source(path, name, format)
+
+
+def _pipe_source(path: Path, name: str, format: str | None) -> Source:
+    if format in ("parquet", "xlsx", "duckdb", "text"):
+        raise BadInput(
+            f"{name!r} is no file but a pipe, and {format} cannot be read from one. "
+            "Save it to a file first."
+        )
+    stream = streams.from_pipe(path, name=name)
+    return _stream_source(stream, format or _sniff(stream), path=None)
 
 
 def _sheet(name: str) -> tuple[str, str] | None:
@@ -105,12 +127,13 @@ def _existing(name: str) -> Path:
     return Path(name)
 
 
-def _format(path: Path, name: str) -> str:
+def _format(path: Path, name: str) -> str | None:
+    """What the extension says; None where there is none."""
     extensions = [extension.lower() for extension in path.suffixes]
     if extensions[-1:] == [".gz"]:
         extensions.pop()
     if not extensions:
-        return _sniff(streams.from_path(path, name=name))
+        return None
     if found := FORMATS.get(extensions[-1]):
         return found
     raise BadInput(
@@ -141,11 +164,11 @@ def _file_source(path: Path, name: str, format: str) -> Source:
         case "text":
             return texts.text_source(path, name=name)
         case _:
-            stream = streams.from_path(path, name=name)
-            return _stream_source(stream, format, digest=partial(streams.digest_file, path))
+            return _stream_source(streams.from_path(path, name=name), format, path=path)
 
 
-def _stream_source(stream: Stream, format: str, *, digest: Callable[[], str | None]) -> Source:
+def _stream_source(stream: Stream, format: str, *, path: Path | None) -> Source:
+    """Rows from text. `path` is None for what cannot be read twice, and so has no digest."""
     name = stream.name
     if not stream.head:
         raise BadInput(f"{name!r} is empty. Give data with at least one row.")
@@ -154,17 +177,34 @@ def _stream_source(stream: Stream, format: str, *, digest: Callable[[], str | No
             f"{name!r} looks like {binary}, which cannot be read as text. "
             "Give it the extension that fits, or convert it."
         )
-    requests = format == "jsonl" and holds_requests(stream.head)
-    read = partial(read_requests, stream) if requests else _reader(stream, format)
-    return Source(name=name, read=not_empty(name, read), digest=digest, requests=requests)
+    if format == "jsonl" and holds_requests(stream.head):
+        format = "requests"
+    found = cache(partial(find_reading, stream, delimiters=_delimiters(format)))
+    return Source(
+        name=name,
+        read=not_empty(name, _reader(stream, format, found)),
+        digest=no_digest if path is None else partial(_digest, path, format, found),
+        requests=format == "requests",
+    )
 
 
-def _reader(stream: Stream, format: str) -> Callable[[OnBadRow], Chunks]:
+def _delimiters(format: str) -> Sequence[str]:
+    return ("\t",) if format == "tsv" else DELIMITERS
+
+
+def _digest(path: Path, format: str, found: Callable[[], Reading]) -> str:
+    delimited = format in ("csv", "tsv")
+    return streams.digest_file(path, read_as=f"{format} {found()}" if delimited else format)
+
+
+def _reader(
+    stream: Stream, format: str, found: Callable[[], Reading]
+) -> Callable[[OnBadRow], Chunks]:
     match format:
-        case "csv":
-            return partial(read_csv, stream)
-        case "tsv":
-            return partial(read_csv, stream, delimiters=("\t",))
+        case "csv" | "tsv":
+            return partial(read_csv, stream, found=found)
+        case "requests":
+            return partial(read_requests, stream)
         case "jsonl":
             return partial(read_jsonl, stream)
         case "json":

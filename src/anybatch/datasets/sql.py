@@ -3,14 +3,13 @@
 DuckDB's own extensions are used where they are installed and never downloaded.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from ..errors import BadInput, MissingExtra
 from . import streams
@@ -34,27 +33,27 @@ DATABASES = (".duckdb", ".ddb")
 
 def parquet_source(path: Path, *, name: str) -> Source:
     sql = f"select * from read_parquet({quoted(escape(str(path)))})"
-    _require(f"reading {name!r}")
-    digest = partial(streams.digest_file, path)
+    _require(f"reading {name!r}", name)
+    digest = partial(streams.digest_file, path, read_as="parquet")
     return Source(name=name, read=_reader(name, sql, in_memory), digest=digest)
 
 
 def query_source(sql: str, *, data: object = None) -> Source:
     """The rows of a query, in which `data` is the name of what else was given, if anything."""
-    _require("a query")
+    _require("a query", sql, data)
     return Source(name="query", read=_reader("query", sql, _place(data)), digest=no_digest)
 
 
 def address_source(address: str) -> Source:
     """What DuckDB reads under that address, such as `s3://bucket/*.parquet`."""
-    _require(f"reading {address!r}")
+    _require(f"reading {address!r}", address)
     sql = f"select * from {quoted(address)}"
     return Source(name=address, read=_reader(address, sql, in_memory), digest=no_digest)
 
 
 def database_source(path: Path, *, name: str) -> Source:
     """The one table of a DuckDB database."""
-    _require(f"reading {name!r}")
+    _require(f"reading {name!r}", name)
     place = partial(_database, path)
     with _understood(name), place() as connection:
         tables = [table for (table,) in connection.execute(_TABLES).fetchall()]
@@ -115,11 +114,15 @@ def _connect(database: str, *, read_only: bool = False) -> "DuckDBPyConnection":
     return connection
 
 
-def _require(what: str) -> None:
+def _require(what: str, *said: object) -> None:
+    """DuckDB, and that all that is `said` to it is text."""
     try:
         import duckdb  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra(what, extra="data") from error
+    for text in said:
+        if isinstance(text, (str, Path)) and streams.as_text(str(text)) != str(text):
+            raise BadInput(f"{str(text)!r} holds bytes that are not valid UTF-8. Write it anew.")
 
 
 @contextmanager
@@ -139,7 +142,7 @@ def _reader(name: str, sql: str, place: Place) -> Callable[[OnBadRow], Chunks]:
 
 def _read(name: str, sql: str, place: Place, on_bad_row: OnBadRow) -> Chunks:
     with _understood(name), place() as connection:
-        columns, query, nested = _planned(connection, sql.strip().rstrip(";"))
+        columns, query, nested = _planned(connection, _one_statement(connection, sql, name=name))
         names = unique_columns(columns)
         result = connection.execute(query)
         first = 1
@@ -151,10 +154,22 @@ def _read(name: str, sql: str, place: Place, on_bad_row: OnBadRow) -> Chunks:
             first += len(values)
 
 
+def _one_statement(connection: "DuckDBPyConnection", sql: str, *, name: str) -> str:
+    """`sql` without what ends it; to describe several would run all but the first of them."""
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise BadInput(
+            f"{name!r} holds {len(statements)} statements, and one can be run. "
+            "Give a single select."
+        )
+    return sql.strip().rstrip(";")
+
+
 def _decode(rows: list[dict[str, Any]], column: str) -> None:
     for row in rows:
         if row[column] is not None:
-            row[column] = msgspec.json.decode(row[column])
+            # Not msgspec: DuckDB writes NaN and Infinity, which are no JSON.
+            row[column] = json.loads(row[column])
 
 
 def _planned(connection: "DuckDBPyConnection", sql: str) -> tuple[list[str], str, list[int]]:
@@ -169,7 +184,7 @@ def _planned(connection: "DuckDBPyConnection", sql: str) -> tuple[list[str], str
     names = [f"c{place}" for place in range(len(kinds))]
     chosen = ", ".join(_without_zone(name, kind) for name, kind in zip(names, kinds, strict=True))
     nested = [place for place, kind in enumerate(kinds) if _is_nested(kind)]
-    return columns, f"select {chosen} from ({sql}) as query({', '.join(names)})", nested
+    return columns, f"select {chosen} from ({sql}\n) as query({', '.join(names)})", nested
 
 
 def _is_nested(kind: str) -> bool:

@@ -1,13 +1,16 @@
-"""Bytes that can be opened: a file, a gzipped file, stdin."""
+"""Bytes that can be opened: a file, a gzipped file, a pipe, stdin."""
 
 import codecs
 import gzip
 import hashlib
 import io
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,34 +26,53 @@ class Stream:
     open: Callable[[], BinaryIO]
     head: bytes
     """The first `HEAD_BYTES`: what format, dialect and encoding are found from."""
+    sample: Callable[[int], bytes]
+    """The first so many bytes, where the head is not enough."""
     repeatable: bool
-    """False for stdin, which can be opened once."""
+    """False for stdin and other pipes, which can be opened once."""
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix.lower() == ".gz":
+        return cast(BinaryIO, gzip.open(path))
+    return path.open("rb")
 
 
 def from_path(path: Path, *, name: str) -> Stream:
-    def opened() -> BinaryIO:
-        if path.suffix.lower() == ".gz":
-            return cast(BinaryIO, gzip.open(path))
-        return path.open("rb")
+    opened = partial(_opened, path)
 
-    with readable(name), opened() as file:
-        head = file.read(HEAD_BYTES)
-    return Stream(name=name, open=opened, head=head, repeatable=True)
+    def sample(size: int) -> bytes:
+        with readable(name), opened() as file:
+            return file.read(size)
+
+    return Stream(name=name, open=opened, head=sample(HEAD_BYTES), sample=sample, repeatable=True)
 
 
 def from_stdin() -> Stream:
-    stdin = sys.stdin.buffer
-    head = stdin.read(HEAD_BYTES)
+    return _read_once(sys.stdin.buffer, name="stdin", closes=None)
+
+
+def from_pipe(path: Path, *, name: str) -> Stream:
+    """What is no file, such as the `<(command)` of a shell."""
+    with readable(name):
+        file = _opened(path)
+    return _read_once(file, name=name, closes=file)
+
+
+def _read_once(file: BinaryIO, *, name: str, closes: BinaryIO | None) -> Stream:
+    """`closes` is closed together with what is opened."""
+    held = bytearray()
+
+    def sample(size: int) -> bytes:
+        with readable(name):
+            held.extend(file.read(max(0, size - len(held))))
+        return bytes(held)
 
     def opened() -> BinaryIO:
-        return io.BufferedReader(_Blocks(_stdin_blocks(head, stdin)), BLOCK_BYTES)
+        content = chain((bytes(held),), blocks(file))
+        return io.BufferedReader(_Blocks(content, closes=closes), BLOCK_BYTES)
 
-    return Stream(name="stdin", open=opened, head=head, repeatable=False)
-
-
-def _stdin_blocks(head: bytes, rest: BinaryIO) -> Iterator[bytes]:
-    yield head
-    yield from blocks(rest)
+    return Stream(name=name, open=opened, head=sample(HEAD_BYTES), sample=sample, repeatable=False)
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -58,9 +80,17 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def digest_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+def as_text(path: str) -> str:
+    """A path as it can be stored: bytes in it that are no UTF-8 become `\\udc80` and the like."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def digest_file(path: Path, *, read_as: str = "") -> str:
+    """BLAKE2b of the bytes and of how they are read, for the same bytes may make other rows."""
+    with readable(str(path)), path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32))
+    digest.update(b"\0" + read_as.encode())
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -70,7 +100,12 @@ def readable(name: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise BadInput(f"{name!r} does not exist. Check the path.") from error
-    except (OSError, EOFError) as error:
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{name!r} was taken for {error.encoding!r} text, but holds the byte "
+            f"0x{error.object[error.start]:02x}. Save it as UTF-8 and try again."
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise BadInput(f"{name!r} cannot be read: {why}. Check the file.") from error
 
@@ -85,10 +120,11 @@ def open_utf8(stream: Stream) -> BinaryIO:
 
 
 def _transcoded(file: BinaryIO, encoding: str) -> Iterator[bytes]:
-    # Bytes that are wrong stay wrong, so that they make bad rows and do not end the reading.
-    decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
-    for block in blocks(file):
-        yield decoder.decode(block).encode("utf-8", "surrogatepass")
+    # What is wrong stays wrong, so that it makes bad rows and does not end the reading.
+    keep = "surrogateescape" if encoding == "utf-8-sig" else "surrogatepass"
+    decoder = codecs.getincrementaldecoder(encoding)(keep)
+    for block in chain(blocks(file), (b"",)):
+        yield decoder.decode(block, final=not block).encode("utf-8", "surrogatepass")
 
 
 _MARKS = (

@@ -72,7 +72,7 @@ def text_source(file: Path, *, name: str) -> Source:
 
 def _source(files: Sequence[Path], *, name: str, folder: Path) -> Source:
     texts = sorted(
-        (_Text(path=file.relative_to(folder).as_posix(), file=file) for file in files),
+        (_Text(path=streams.as_text(_within(folder, file)), file=file) for file in files),
         key=lambda text: text.path,
     )
     return Source(
@@ -80,6 +80,10 @@ def _source(files: Sequence[Path], *, name: str, folder: Path) -> Source:
         read=not_empty(name, partial(_read, texts)),
         digest=partial(_digest, texts),
     )
+
+
+def _within(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()
 
 
 def _read(texts: Sequence[_Text], on_bad_row: OnBadRow) -> Chunks:
@@ -91,18 +95,19 @@ def _rows(texts: Sequence[_Text], on_bad_row: OnBadRow) -> Iterator[Row]:
     for number, text in enumerate(texts, start=1):
         try:
             yield {"path": text.path, "text": _read_text(text)}
-        except (BadInput, UnicodeDecodeError) as error:
-            on_bad_row(number, str(error))
+        except BadInput as error:
+            on_bad_row(number, str(error).rstrip("."))
 
 
 def _read_text(text: _Text) -> str:
     stream = streams.from_path(text.file, name=text.path)
-    encoding = find_encoding(stream)
+    with streams.readable(text.path):
+        encoding = find_encoding(stream)
     if b"\0" in stream.head and not encoding.name.startswith(("utf-16", "utf-32")):
         raise BadInput(f"{text.path!r} is binary and not text. Leave it out.")
     if encoding.errors != "strict":
         raise BadInput(f"{text.path!r} holds bytes that are not valid UTF-8. Save it again.")
-    with open_text(stream, encoding) as file:
+    with streams.readable(text.path), open_text(stream, encoding) as file:
         return file.read()
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from ..core.model import NO_BODY, Failure, Request, Result, Spec
-from ..core.schema import Checker, parse
+from ..core.schema import Checker
 from ..providers.flow import Reply
-from ..wire import openai as wire
+from ..wire.apis import wire_of
 
 
 class Reader:
@@ -15,14 +15,15 @@ class Reader:
 
     def __init__(self, spec: Spec) -> None:
         self._api = spec.api
+        self._wire = wire_of(spec.api)
         self._checker = Checker(spec.output_schema) if spec.output_schema is not None else None
 
     def read(self, request: Request, reply: Reply) -> Result:
         """What became of `request`, of which this is the reply."""
         if not reply.ok:
-            outcome, why = wire.read_failure(reply.status, reply.body)
+            outcome, why = self._wire.read_failure(reply.status, reply.body)
             return Result(n=request.n, outcome=outcome, status=reply.status, failure=why)
-        answer = wire.read_answer(self._api, reply.body)
+        answer = self._wire.read_answer(self._api, reply.body)
         outcome, failure = answer.outcome, answer.failure
         if outcome == "succeeded" and self._checker is not None:
             problem = self._checker.check(answer.value).problem
@@ -42,8 +43,8 @@ class Reader:
         """The answer of a result that succeeded: a text, a schema's value, or numbers."""
         if result.outcome != "succeeded":
             return None
-        value = wire.read_answer(self._api, bytes(result.body)).value
-        return value if self._checker is None else parse(value)
+        value = self._wire.read_answer(self._api, bytes(result.body)).value
+        return value if self._checker is None else self._checker.parse(value)
 
 
 def _kept(body: bytes, *, malformed: bool) -> msgspec.Raw:

@@ -25,6 +25,7 @@ from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
 from ..store.store import Store
 from ..wire import openai as wire
+from ..wire.apis import wire_of
 from .waves import first_wave
 
 _MARK = ".planning"
@@ -57,8 +58,9 @@ def plan(
     """
     sweep(intake.store)
     data = source.digest()
+    asked = parts_of(spec, data or "")
     if data is not None and not intake.again and not source.requests:
-        known = intake.store.same_run(fingerprint(parts_of(spec, data)))
+        known = intake.store.same_run(fingerprint(asked))
         if known is not None:
             return known, False
     folder = intake.store.folder(run_id)
@@ -102,13 +104,15 @@ def _mark_of(folder: Path) -> Path:
 def _add(intake: Intake, run: Run) -> Run:
     """Write down `run` and its batches; the run that stands, which may be an older one."""
     folder = intake.store.folder(run.id)
+    executor, provider = run.spec.executor or "online", intake.provider
     batches = first_wave(
         run.id,
         folder,
-        limits=intake.provider.limits,
-        group_prefixes=intake.provider.groups_prefixes,
+        limits=provider.limits_of(executor),
+        group_prefixes=provider.groups_prefixes and executor != "batch",
         probe=intake.probe,
     )
+    batches = [replace(batch, executor=executor) for batch in batches]
     fsync_folder(folder, probe=intake.probe)
     fsync_folder(folder.parent, probe=intake.probe)
     return intake.store.add_run(run, batches, unless_same=not intake.again)
@@ -131,9 +135,22 @@ def sweep(store: Store) -> None:
 
 
 def parts_of(spec: Spec, data: str) -> dict[str, str]:
-    """A digest for each thing that makes a run what it is. `data` is the dataset's."""
+    """A digest for each thing that makes a run what it is. `data` is the dataset's.
+
+    Raises BadSettings for what is no text.
+    """
     said = msgspec.to_builtins(spec)
-    return {"data": data, **{name: _digest(_ENCODER.encode(said[name])) for name in sorted(said)}}
+    return {"data": data, **{name: _digest(_encoded(name, said[name])) for name in sorted(said)}}
+
+
+def _encoded(name: str, value: object) -> bytes:
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError as e:
+        raise BadSettings(
+            f"{name.replace('_', ' ')!r} holds {e.object[e.start]!r}, half a character, which no "
+            "UTF-8 text can hold. Write it anew, or save its file as UTF-8"
+        ) from e
 
 
 def fingerprint(parts: dict[str, str]) -> str:
@@ -268,7 +285,7 @@ def _asking_all(spec: Spec, first: list[Row]) -> _Asking:
     model = spec.model
 
     def shape(system: str | None, user: str | None) -> dict[str, object]:
-        return wire.write_body(
+        return wire_of(spec.api).write_body(
             spec.api,
             model=model,
             system=system,
@@ -277,7 +294,7 @@ def _asking_all(spec: Spec, first: list[Row]) -> _Asking:
             parameters=spec.parameters,
         )
 
-    budgeted = wire.has_budget(spec.api, spec.parameters)
+    budgeted = wire_of(spec.api).has_budget(spec.api, spec.parameters)
     return _Asking(
         spec=spec,
         render=compile_requests(prompt=prompt, system=system, shape=shape),

@@ -8,14 +8,14 @@ from functools import partial
 from msgspec.structs import replace
 
 from ..clock import Clock
-from ..core.model import Api, Failure, Request, Result
+from ..core.model import Failure, Request, Result, Spec, Usage
 from ..core.retry import MAX_TRIES, backoff
 from ..core.states import OUTCOMES, Outcome
 from ..effects import Probe, unwatched
 from ..errors import TransportError
 from ..providers.flow import Call, Reply
 from ..providers.provider import Provider
-from ..wire.openai import PATHS
+from ..wire.apis import wire_of
 from .auth import headers_for, redacted
 from .calls import answer_all, pause
 from .executor import Read, Record
@@ -33,7 +33,7 @@ class Online:
         self,
         provider: Provider,
         *,
-        api: Api,
+        spec: Spec,
         key: str | None,
         deadline: timedelta,
         clock: Clock,
@@ -46,14 +46,17 @@ class Online:
         # else, for as long as the disk works.
         self.backlog = self._calls
         self.window = self._calls + self.backlog
-        self._path = PATHS[api]
+        self._path = wire_of(spec.api).path_of(spec.api, spec.model or "")
         self._key = key
         self._clock = clock
         self._jitter = jitter
         self._backing_off: dict[str, int] = {}
         """Why requests wait before another try, and how many do."""
         self._http = Http(
-            provider.base_url, headers=headers_for(key), deadline=deadline, probe=probe
+            provider.base_url,
+            headers=headers_for(provider, key, spec.parameters),
+            deadline=deadline,
+            probe=probe,
         )
         self._limiter = Limiter(
             calls=provider.concurrency,
@@ -78,6 +81,7 @@ class Online:
 
     async def _ask(self, request: Request, *, read: Read, stop: asyncio.Event) -> Result | None:
         started: float | None = None
+        spent = Usage()
         tokens = _tokens(request)
         for tries in range(1, MAX_TRIES + 1):
             if not await self._limiter.admit(tokens, stop=stop):
@@ -86,7 +90,9 @@ class Online:
             started = sent_at if started is None else started
             result, asked = await self._call(request, tokens=tokens, sent_at=sent_at, read=read)
             ms = int((self._clock.monotonic() - started) * 1000)
-            result = replace(result, tries=tries, ms=ms)
+            # A try whose answer was of no use was paid for all the same.
+            spent += result.usage
+            result = replace(result, tries=tries, ms=ms, usage=spent)
             if result.outcome not in _OVERLOAD or tries >= _most_tries(result):
                 return result
             wait = backoff(tries, asked=asked, jitter=self._jitter())

@@ -29,6 +29,11 @@ BUDGET_FIELDS: Mapping[Api, tuple[str, ...]] = {
 """The fields that cap the output, in tokens."""
 
 
+def path_of(api: Api, model: str) -> str:
+    """Where a body goes in real time, under the base URL."""
+    return PATHS[api]
+
+
 def api_of(path: str) -> Api | None:
     """The api whose bodies go to `path`, which may be a whole URL."""
     for api, ending in PATHS.items():
@@ -75,7 +80,7 @@ def _schema_fields(api: Api, schema: Json | None) -> Json:
             return {"response_format": {"type": "json_schema", "json_schema": named}}
         case "openai.responses":
             return {"text": {"format": {"type": "json_schema", **named}}}
-        case "openai.embeddings":
+        case _:
             return {}
 
 
@@ -133,8 +138,15 @@ class _Usage(msgspec.Struct):
     output_tokens_details: _TokenDetails | None = None
 
 
+class _Part(msgspec.Struct):
+    type: str = "text"
+    text: str | None = None
+    refusal: str | None = None
+
+
 class _Message(msgspec.Struct):
-    content: str | None = None
+    content: str | list[_Part] | None = None
+    """A text; some services send it in parts, with what the model thought beside it."""
     refusal: str | None = None
     tool_calls: msgspec.Raw = NO_BODY
 
@@ -204,14 +216,18 @@ def read_answer(api: Api, body: bytes) -> Answer:
         return _READERS[api](reply)
     except (msgspec.DecodeError, UnicodeDecodeError, LookupError, RecursionError) as e:
         what = "an empty body" if not body.strip() else f"a body that is no {api} answer: {e}"
-        return Answer("server_error", failure=Failure(message=f"200 with {what}", code="malformed"))
+        failure = Failure(message=f"200 with {what}", code="malformed")
+        return Answer("server_error", usage=_usage_at_least(body), failure=failure)
 
 
 def _read_chat(reply: _Chat) -> Answer:
     choice = reply.choices[0]
     message = choice.message or _Message(content=choice.text)
     usage, model = _usage(reply.usage), reply.model
-    text = message.content
+    text, refusal = message.content, message.refusal
+    if type(text) is list:
+        refusal = refusal or _refusal(text)
+        text = _joined(text)
     if not text and bytes(message.tool_calls) not in (b"null", b"[]"):
         text = bytes(message.tool_calls).decode()
     # The stop reason is read before the text: half an answer often looks like a whole one.
@@ -219,11 +235,24 @@ def _read_chat(reply: _Chat) -> Answer:
         return Answer("truncated", text, usage, model, Failure(message=_TRUNCATED))
     if choice.finish_reason == "content_filter":
         return Answer("blocked", text, usage, model, Failure(message=_BLOCKED))
-    if message.refusal:
-        return Answer("refused", None, usage, model, Failure(message=message.refusal))
+    if refusal:
+        return Answer("refused", None, usage, model, Failure(message=refusal))
     if text is None:
         return Answer("server_error", None, usage, model, Failure(message=_EMPTY))
     return Answer("succeeded", text, usage, model)
+
+
+def _joined(parts: list[_Part]) -> str | None:
+    """The text that is cut into `parts`; None where none of them is text."""
+    texts = [part.text for part in parts if part.type in _TEXTS and part.text is not None]
+    return "".join(texts) if texts else None
+
+
+_TEXTS = ("text", "output_text")
+
+
+def _refusal(parts: list[_Part]) -> str | None:
+    return next((part.refusal for part in parts if part.refusal), None)
 
 
 def _read_response(reply: _Response) -> Answer:
@@ -289,6 +318,21 @@ def _usage(raw: msgspec.Raw) -> Usage:
         cached=into.cached_tokens or 0,
         reasoning=out.reasoning_tokens or 0,
     )
+
+
+class _Counted(msgspec.Struct):
+    usage: msgspec.Raw = NO_BODY
+
+
+_COUNTED = msgspec.json.Decoder(_Counted)
+
+
+def _usage_at_least(body: bytes) -> Usage:
+    """The tokens counted in a body of which nothing else can be read: it was paid for."""
+    try:
+        return _usage(_COUNTED.decode(body).usage)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Usage()
 
 
 # --- errors -------------------------------------------------------------------------------------
