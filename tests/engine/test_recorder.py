@@ -6,15 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import pytest_asyncio
 
-from anybatch.core.model import Batch, Result, Run
+from anybatch.core.model import Batch, Result, Run, Segment
 from anybatch.effects import unwatched
 from anybatch.engine.recorder import Recorder
 from anybatch.errors import StoreUnwritable
-from anybatch.store.journal import committed_lines
+from anybatch.store.journal import committed_lines, segment_path
 from anybatch.store.sqlite import SqliteStore
 from anybatch.testing.clock import START
 
@@ -95,6 +96,19 @@ async def test_what_is_recorded_is_committed_when_record_returns(
     assert batch.counts == recorder.batch.counts == {"succeeded": 2}
     recorder.close()
     await running
+
+
+async def test_what_is_committed_has_its_checksum(store: FillsUp, recorder: Recorder) -> None:
+    store.room = 2
+    running = asyncio.create_task(recorder.run())
+    await recorder.record(result(0))
+    await recorder.record(result(1), result(2))
+    recorder.close()
+    await running
+
+    (batch,) = store.batches("run")
+    content = segment_path(store.folder("run"), "b", 1).read_bytes()
+    assert batch.journal == (Segment(token=1, size=len(content), crc=crc32(content)),)
 
 
 async def test_after_a_refused_commit_nobody_waits_for_another(

@@ -98,7 +98,7 @@ def test_without_a_rate_nothing_waits() -> None:
         "ten used",
         "all used",
         "a day",
-        "no more than a day",
+        "no more than the longest",
         "no less than a second",
     ],
 )
@@ -107,7 +107,7 @@ def test_the_window_follows_from_what_is_left_and_when_it_is_back(
 ) -> None:
     bucket = Bucket(None, now=0)
 
-    bucket.learn(limit=limit, remaining=remaining, reset=reset, now=0)
+    bucket.learn(limit=limit, remaining=remaining, reset=reset, longest=DAY, now=0)
     bucket.take(remaining, now=0)
 
     assert bucket.wait(1, now=0) == pytest.approx(window / limit, rel=1e-6)
@@ -116,7 +116,7 @@ def test_the_window_follows_from_what_is_left_and_when_it_is_back(
 def test_a_rate_that_the_user_set_is_not_unlearned() -> None:
     bucket = Bucket(60, now=0)
 
-    bucket.learn(limit=6_000, remaining=0, reset=60, now=0)
+    bucket.learn(limit=6_000, remaining=0, reset=60, longest=DAY, now=0)
     bucket.take(1, now=0)
 
     assert bucket.wait(1, now=0) == pytest.approx(1)
@@ -124,23 +124,24 @@ def test_a_rate_that_the_user_set_is_not_unlearned() -> None:
 
 def test_what_is_under_way_is_not_forgotten_for_an_older_reply() -> None:
     bucket = Bucket(None, now=0)
-    bucket.learn(limit=60, remaining=10, reset=50, now=0)
+    bucket.learn(limit=60, remaining=10, reset=50, longest=DAY, now=0)
     bucket.take(10, now=0)
 
-    bucket.learn(limit=60, remaining=9, reset=51, now=0)
+    bucket.learn(limit=60, remaining=9, reset=51, longest=DAY, now=0)
 
     assert bucket.wait(1, now=0) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
-    ("limit", "remaining", "reset"), [(0, 0, 60), (60, 60, 1), (60, 61, 1), (60, 0, 0)]
+    ("limit", "remaining", "reset"),
+    [(0, 0, 60), (0.5, 0, 60), (60, 60, 1), (60, 61, 1), (60, 0, 0)],
 )
 def test_figures_that_say_nothing_teach_nothing(
     limit: float, remaining: float, reset: float
 ) -> None:
     bucket = Bucket(None, now=0)
 
-    bucket.learn(limit=limit, remaining=remaining, reset=reset, now=0)
+    bucket.learn(limit=limit, remaining=remaining, reset=reset, longest=DAY, now=0)
 
     assert bucket.wait(10**6, now=0) == 0
 
@@ -419,8 +420,24 @@ async def test_why_calls_wait_can_be_told() -> None:
         while clock.sleepers:
             await clock.advance_to_next()
 
-    assert told == [None, "requests per minute", "the service asked for a pause"]
+    assert told == [None, "requests per minute", "the service asked for a pause, 29 s"]
     assert limits.waiting is None
+
+
+async def test_how_long_calls_wait_is_counted_down() -> None:
+    clock = ManualClock()
+    limits = limiter(clock, rpm=5)
+    await admit(limits, 1)
+    waiting = asyncio.create_task(admit(limits, 1))
+    told = []
+
+    while not waiting.done():
+        await settle()
+        told.append(limits.waiting)
+        await clock.advance_to_next()
+
+    assert told[:2] == ["requests per minute, 12 s", "requests per minute, 11 s"]
+    assert told[11] == "requests per minute"
 
 
 async def test_stopping_wakes_all_who_wait_and_leaves_no_sleeper() -> None:
@@ -495,6 +512,84 @@ async def test_limits_are_learned_from_the_services_own_words(
 
     passed = await seconds_of(clock, admit(limits, 3, tokens=tokens))
     assert passed == pytest.approx(seconds, abs=1e-3)
+
+
+EPOCH = int(NOW.timestamp())
+ALL_USED = {"limit": 60, "remaining": 0}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        (told(**ALL_USED, reset=str(EPOCH + 30)), 0.5),
+        (told(**ALL_USED, reset=f"{EPOCH + 30}.0"), 0.5),
+        (told(**ALL_USED, reset=str((EPOCH + 30) * 10**3)), 0.5),
+        (told(**ALL_USED, reset=str((EPOCH + 30) * 10**6)), 0.5),
+        (told(**ALL_USED, reset=str(EPOCH - 30)), 0),
+        (told(**ALL_USED, reset="1763600000"), 0),
+        (told(**ALL_USED, reset=str(EPOCH + 10**8)), 2),
+        (told(**ALL_USED, reset="60"), 1),
+        (told(**ALL_USED, reset="60000"), 2),
+        (told(**ALL_USED, reset="999999999"), 2),
+        (told(**ALL_USED, reset="60000ms"), 1),
+        (told(**ALL_USED, reset="1h"), 60),
+        (told(**ALL_USED, reset="99999d"), 120),
+        (told(limit=14_400, remaining=0, reset="24h0m0s"), 6),
+        (told(limit=1, remaining=0, reset="24h"), 120),
+        (told(limit=150_000, remaining=0, reset="60000", kind="tokens"), 0.8),
+        (told(limit=150_000, remaining=0, reset="1763600000000", kind="tokens"), 0),
+        (told(limit=150_000, remaining=0, reset="24h", kind="tokens"), 0.8),
+        (told(limit=150_000, remaining=149_984, reset="6m0s", kind="tokens"), 0),
+        (told(limit=500, remaining=0, reset="24h", kind="tokens"), 120),
+    ],
+    ids=str,
+)
+async def test_what_a_service_writes_of_its_reset_holds_no_call_for_hours(
+    headers: Mapping[str, str], seconds: float
+) -> None:
+    clock = ManualClock()
+    limits = limiter(clock)
+
+    limits.learn(headers, now=NOW)
+
+    passed = await seconds_of(clock, admit(limits, 1, tokens=1_000))
+    assert passed == pytest.approx(seconds, rel=1e-3)
+
+
+def test_a_moment_teaches_nothing_where_nobody_knows_what_time_it_is() -> None:
+    limits = limiter(ManualClock())
+
+    limits.learn(told(**ALL_USED, reset=str(EPOCH + 30)))
+
+    assert limits._is_open()
+
+
+WHAT = ("limit", "remaining", "reset")
+FIGURES = st.one_of(
+    st.integers(0, 10**20).map(str),
+    st.floats(0).map(str),
+    st.builds("{}{}".format, st.integers(0, 10**9), st.sampled_from(["ms", "s", "m", "h", "d"])),
+    st.text(max_size=5),
+)
+HEADERS = st.dictionaries(
+    st.sampled_from([f"x-ratelimit-{what}-{of}" for what in WHAT for of in ("requests", "tokens")]),
+    FIGURES,
+)
+
+
+@given(replies=st.lists(HEADERS, max_size=4), used=st.lists(st.integers(0, 10**7), max_size=9))
+def test_whatever_services_say_no_call_waits_longer_than_minutes(
+    replies: list[dict[str, str]], used: list[int]
+) -> None:
+    limits = limiter(ManualClock())
+    for headers in replies:
+        limits.learn(headers, now=NOW)
+        for tokens in used:
+            limits.settle(0, Usage(tokens_out=tokens))
+
+    seconds, _ = limits._held(10**6)
+
+    assert seconds <= 2 * 120 + 1e-3
 
 
 # --- what services ask --------------------------------------------------------------------------

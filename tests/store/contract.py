@@ -3,9 +3,12 @@
 A kind of store gives the fixture `opener` and inherits `StoreContract`.
 """
 
+import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +16,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from anybatch.core.model import Batch, Run, Segment, Usage
-from anybatch.errors import LeaseLost, UnknownRun
+from anybatch.core.states import NEXT, BatchStatus
+from anybatch.errors import LeaseLost, StoreCorrupt, UnknownRun
+from anybatch.store.journal import segment_path
 from anybatch.store.store import Event, Store
 
 from .given import JSON, MANY_BATCHES, MINUTE, MOMENTS, NOW, RUN, RUNS, TEXTS, batch, run
@@ -189,14 +194,32 @@ class RunContract(Base):
 
     @ONE_STORE
     @given(st.lists(st.builds(Event, at=MOMENTS, name=TEXTS, fields=JSON), max_size=5))
-    def test_events_come_back_oldest_first(self, store: Store, events: list[Event]) -> None:
+    def test_events_come_back_as_they_were_added_even_if_a_clock_was_set_back(
+        self, store: Store, events: list[Event]
+    ) -> None:
         store.delete(RUN.id)
         store.add_run(RUN, [])
 
         for event in events:
             store.add_event(RUN.id, event)
 
-        assert store.events(RUN.id) == sorted(events, key=lambda event: event.at)
+        assert store.events(RUN.id) == events
+
+    def test_folders_that_no_run_has_are_strays(self, store: Store) -> None:
+        store.add_run(RUN, [])
+        for name in (RUN.id, "lost-2", "lost-1"):
+            store.folder(name).mkdir(parents=True)
+
+        assert store.strays() == [store.folder("lost-1"), store.folder("lost-2")]
+
+    def test_a_run_that_is_being_planned_is_no_stray(self, store: Store) -> None:
+        store.folder("new").mkdir(parents=True)
+        (store.root / "runs" / "new.planning").write_text("somebody")
+
+        assert store.strays() == []
+
+    def test_a_new_store_has_no_strays(self, store: Store) -> None:
+        assert store.strays() == []
 
     def test_an_event_of_a_run_that_is_gone_is_refused(self, store: Store) -> None:
         with pytest.raises(UnknownRun, match="'run-1'"):
@@ -228,7 +251,7 @@ class LeaseContract(Base):
         assert owned(store, given_back, owner="b").token == 2
 
     def test_a_batch_in_another_status_is_not_claimed(self, store: Store, planned) -> None:
-        assert claimed(store, replace(planned, status="ended")) is None
+        assert claimed(store, replace(planned, status="submitting")) is None
         assert only_batch(store) == planned
 
     @pytest.mark.parametrize("seen_owner", [None, "b"])
@@ -252,7 +275,7 @@ class LeaseContract(Base):
         done = replace(
             owned(store, planned),
             status="collected",
-            journal=(Segment(token=1, size=99),),
+            journal=(Segment(token=1, size=99, crc=0xFFFFFFFF),),
             counts={"succeeded": 9, "refused": 1},
             usage=Usage(tokens_in=5),
             window=3,
@@ -266,11 +289,50 @@ class LeaseContract(Base):
 
     def test_progress_does_not_move_what_a_plan_fixed(self, store: Store, planned) -> None:
         mine = owned(store, planned)
-        moved = replace(mine, first=99, size=99, retried={"refused": 1}, due=NOW, attempt=9)
+        moved = replace(mine, first=99, size=99, retried={"refused": 1}, attempt=9)
 
         store.save(moved)
 
         assert only_batch(store) == mine
+
+    @pytest.mark.parametrize("status", get_args(BatchStatus))
+    @pytest.mark.parametrize("present", get_args(BatchStatus))
+    def test_a_batch_takes_no_step_that_the_table_does_not_have(
+        self, store: Store, present: BatchStatus, status: BatchStatus
+    ) -> None:
+        before = replace(BATCH, status=present)
+        store.add_run(RUN, [before])
+        refusal = f"'run-1-1-0' is {present} and cannot become {status}"
+        legal = status == present or status in NEXT[present]
+
+        with nullcontext() if legal else pytest.raises(AssertionError, match=refusal):
+            store.save(replace(before, status=status))
+        seen = only_batch(store)
+        assert seen.status == (status if legal else present)
+
+        with nullcontext() if legal else pytest.raises(AssertionError, match=refusal):
+            store.claim(before, status=status, owner="a", lease_until=UNTIL, window=1)
+        if not legal:
+            assert only_batch(store) == before
+
+    def test_a_stale_owner_is_told_of_its_lease_first(self, store: Store, planned) -> None:
+        stale = owned(store, planned)
+        present = owned(store, stale, owner="b")
+        store.save(replace(present, status="collected"))
+
+        with pytest.raises(LeaseLost, match=BATCH.id):
+            store.save(stale)
+
+    def test_a_token_that_somebody_had_before_is_not_given_out_again(self, store, planned) -> None:
+        store.folder(RUN.id).mkdir(parents=True)
+        known_to_nobody = segment_path(store.folder(RUN.id), planned.id, 1)
+        known_to_nobody.write_bytes(b"{}\n")
+
+        with pytest.raises(StoreCorrupt, match=re.escape(str(known_to_nobody))) as refused:
+            claimed(store, planned)
+
+        assert "`anybatch rm run-1`" in str(refused.value)
+        assert only_batch(store) == planned
 
     def test_a_write_under_an_old_token_is_refused_and_changes_nothing(self, store, planned):
         stale = owned(store, planned)

@@ -96,7 +96,9 @@ BATCHES = st.builds(
     owner=st.none() | TEXTS,
     lease_until=st.none() | MOMENTS,
     token=NUMBERS,
-    journal=st.lists(st.builds(Segment, token=NUMBERS, size=NUMBERS), max_size=3).map(tuple),
+    journal=st.lists(st.builds(Segment, token=NUMBERS, size=NUMBERS, crc=NUMBERS), max_size=3).map(
+        tuple
+    ),
     counts=COUNTS,
     retried=COUNTS,
     usage=st.builds(Usage, tokens_in=NUMBERS, tokens_out=NUMBERS, cached=NUMBERS),

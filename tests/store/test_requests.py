@@ -4,8 +4,10 @@ import os
 import re
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -54,10 +56,11 @@ def test_the_index_says_where_each_request_lies(requests: list[Rendered]) -> Non
         index_size = (Path(folder) / "requests.index").stat().st_size
 
     assert count == len(requests)
-    assert index_size == ENTRY.size * count == 16 * count
+    assert index_size == ENTRY.size * count == 20 * count
     assert content == b"".join(request.body + b"\n" for request in requests)
-    assert [content[at : at + length] for at, length, _ in entries] == [r.body for r in requests]
-    assert [prefix for _, _, prefix in entries] == [r.prefix for r in requests]
+    bodies = [content[at : at + length] for at, length, _, _ in entries]
+    assert bodies == [request.body for request in requests]
+    assert [prefix for _, _, prefix, _ in entries] == [r.prefix for r in requests]
 
 
 def test_thousands_of_requests_are_read_across_the_edges_of_what_is_read_at_once(tmp_path) -> None:
@@ -69,7 +72,7 @@ def test_thousands_of_requests_are_read_across_the_edges_of_what_is_read_at_once
         tail = list(file.entries(4_998, 2))
 
     assert found == [Request(n=n, body=requests[n].body) for n in wanted]
-    assert [prefix for _, _, prefix in tail] == [4_998, 4_999]
+    assert [prefix for _, _, prefix, _ in tail] == [4_998, 4_999]
 
 
 def test_a_requests_file_is_written_once(tmp_path: Path) -> None:
@@ -172,8 +175,9 @@ def test_large_bodies_are_not_read_all_at_once(tmp_path: Path) -> None:
     length, count = 1 << 20, 64
     with open(tmp_path / "requests.jsonl", "wb") as bodies:
         bodies.truncate((length + 1) * count)  # a hole: it costs no disk
-    entries = b"".join(ENTRY.pack(n * (length + 1), length, 0) for n in range(count))
-    (tmp_path / "requests.index").write_bytes(entries)
+    zeros = bytes(length)
+    entries = [ENTRY.pack(n * (length + 1), length, 0, crc32(zeros, n)) for n in range(count)]
+    (tmp_path / "requests.index").write_bytes(b"".join(entries))
 
     with RequestFile(tmp_path) as file:
         assert peak_bytes(lambda: file.read(range(count))) < 5 * length
@@ -194,25 +198,80 @@ def test_a_file_that_is_gone_is_named_and_nothing_stays_open(tmp_path: Path, nam
     assert len(os.listdir("/dev/fd")) == open_before
 
 
-def test_bodies_that_were_cut_off_are_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["requests.jsonl", "requests.index"])
+@pytest.mark.parametrize("lost", [1, 20, 30])
+def test_what_was_cut_off_is_noticed_before_anything_is_read(
+    tmp_path: Path, name: str, lost: int
+) -> None:
     written(tmp_path, [Rendered(b"0123456789", 0)] * 3)
-    os.truncate(tmp_path / "requests.jsonl", 25)
+    os.truncate(tmp_path / name, (tmp_path / name).stat().st_size - lost)
+    open_before = len(os.listdir("/dev/fd"))
+
+    with pytest.raises(StoreCorrupt, match="do not end at the same request") as refused:
+        RequestFile(tmp_path)
+
+    assert len(os.listdir("/dev/fd")) == open_before
+    assert str(tmp_path / "requests.jsonl") in str(refused.value)
+    assert f"`anybatch rm {tmp_path.name}`" in str(refused.value)
+
+
+def test_what_is_cut_off_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    written(tmp_path, [Rendered(b"0123456789", 0)] * 3)
 
     with RequestFile(tmp_path) as file:
-        assert [request.n for request in file.read([0, 1])] == [0, 1]
+        os.truncate(tmp_path / "requests.jsonl", 25)
         with pytest.raises(StoreCorrupt, match="ends at byte 25, too early"):
             list(file.read([2]))
-
-
-def test_an_index_that_was_cut_off_is_noticed(tmp_path: Path) -> None:
-    written(tmp_path, [Rendered(b"{}", 0)] * 3)
-    os.truncate(tmp_path / "requests.index", 40)
-
-    with RequestFile(tmp_path) as file:
-        with pytest.raises(StoreCorrupt, match="too early"):
-            list(file.read([2]))
-        with pytest.raises(StoreCorrupt, match="too early"):
+        os.truncate(tmp_path / "requests.index", 30)
+        with pytest.raises(StoreCorrupt, match="ends at byte 30, too early"):
             list(file.entries(1, 2))
+
+
+def test_a_request_that_is_not_there_is_named(tmp_path: Path) -> None:
+    written(tmp_path, [Rendered(b"{}", 0)])
+
+    with RequestFile(tmp_path) as file, pytest.raises(StoreCorrupt, match=r"requests\.index"):
+        list(file.read([1]))
+
+
+@pytest.mark.parametrize("bit", [0, 7])
+@pytest.mark.parametrize("name", ["requests.jsonl", "requests.index"])
+def test_a_bit_that_changed_gives_no_other_request(tmp_path: Path, name: str, bit: int) -> None:
+    bodies = [b'{"n":%d}' % n for n in range(12)]
+    written(tmp_path, [Rendered(body, 0) for body in bodies])
+    sound = (tmp_path / name).read_bytes()
+
+    for at in range(len(sound)):
+        damaged = bytearray(sound)
+        damaged[at] ^= 1 << bit
+        (tmp_path / name).write_bytes(damaged)
+        found = read_until_damage(tmp_path)
+        assert found == bodies[: len(found)]
+        assert len(found) < 12 or is_no_part_of_a_request(name, at)
+
+
+def read_until_damage(folder: Path) -> list[bytes]:
+    found = []
+    with suppress(StoreCorrupt), RequestFile(folder) as file:
+        for request in file.read(range(12)):
+            found.append(request.body)
+    return found
+
+
+def is_no_part_of_a_request(name: str, at: int) -> bool:
+    """A newline between bodies, or a prefix: what nobody reads once the run is planned."""
+    newlines = {8 * n + 7 for n in range(10)} | {88, 97}
+    return at in newlines if name == "requests.jsonl" else 12 <= at % ENTRY.size < 16
+
+
+def test_two_requests_that_changed_places_are_noticed(tmp_path: Path) -> None:
+    written(tmp_path, [Rendered(b"a", 0), Rendered(b"b", 0)])
+    index = (tmp_path / "requests.index").read_bytes()
+    last = ENTRY.pack(2, 1, 0, ENTRY.unpack(index[:20])[3])
+    (tmp_path / "requests.index").write_bytes(index[:20] + last)
+
+    with RequestFile(tmp_path) as file, pytest.raises(StoreCorrupt, match="request 1"):
+        list(file.read([0, 1]))
 
 
 def test_a_disk_that_takes_no_more_is_named(tmp_path: Path) -> None:

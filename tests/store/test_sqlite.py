@@ -2,8 +2,11 @@
 
 import os
 import re
+import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -11,12 +14,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from anybatch.core.model import Batch, Segment
 from anybatch.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreUnwritable
 from anybatch.store import sqlite
+from anybatch.store.journal import segment_path
 from anybatch.store.sqlite import SqliteStore, migrations
+from anybatch.store.store import Event
 
 from .contract import StoreContract
-from .given import RUN, batch
+from .given import NOW, RUN, batch
 from .limits import largest_file
 from .racing import Opener, among_processes, opens_in_step
 
@@ -120,7 +126,7 @@ NEWER = re.compile(
 
 def test_every_statement_is_used_and_every_name_that_is_used_exists() -> None:
     source = Path(sqlite.__file__).read_text("utf-8")
-    used = re.findall(r'(?:_SQL\[|_rows\(|_write\(|_change\()\s*"(\w+)"', source)
+    used = re.findall(r'(?:_rows\(|_write\(|_change\(|_read\(_\w+,)\s*"(\w+)"', source)
 
     assert sorted(set(used)) == sorted(sqlite._SQL)
 
@@ -209,6 +215,125 @@ def test_a_database_with_a_broken_page_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StoreCorrupt, match="not a sound anybatch store"):
         SqliteStore(tmp_path).runs()
+
+
+def flipped(path: Path, needle: bytes, *, bit: int) -> None:
+    """Change one bit where `needle` is written last: behind the schema, in a row or an index."""
+    content = bytearray(path.read_bytes())
+    content[content.rindex(needle)] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def seen_of(root: Path) -> object:
+    """All that the store says of the run."""
+    with closing(SqliteStore(root)) as store:
+        return store.runs(), store.batches(RUN.id), store.events(RUN.id)
+
+
+NEEDLES = {
+    "a prompt": b"{{ x }}",
+    "a column of the table": b'["x"]',
+    "a digest": b'{"data":',
+    "a source": b"in.csv",
+    "a state": b"open",
+    "a status": b"planned",
+    "counts": b'{"refused":',
+    "segments": b"[{",
+    "a segment's checksum": b'crc":7',
+    "what happened": b'{"of":',
+    "the name of a column": b"budgeted",
+    "the type of a column": b"integer",
+}
+
+
+@pytest.mark.parametrize("bit", [0, 7], ids=["another letter", "no text"])
+@pytest.mark.parametrize("needle", NEEDLES.values(), ids=NEEDLES.keys())
+def test_a_bit_that_changed_in_what_was_planned_or_counted_is_noticed(
+    tmp_path: Path, needle: bytes, bit: int
+) -> None:
+    store = SqliteStore(tmp_path)
+    planned = replace(batch(RUN), counts={"refused": 1}, journal=(Segment(token=0, size=1, crc=7),))
+    store.add_run(RUN, [planned])
+    store.add_event(RUN.id, Event(at=NOW, name="x", fields={"of": 1}))
+    store.close()
+    flipped(tmp_path / NAME, needle, bit=bit)
+
+    with pytest.raises(StoreCorrupt, match=re.escape(str(tmp_path / NAME))) as refused:
+        seen_of(tmp_path)
+
+    assert "Restore it from a backup" in str(refused.value)
+
+
+def test_an_index_that_does_not_know_its_rows_is_noticed(tmp_path: Path) -> None:
+    with closing(SqliteStore(tmp_path)) as store:
+        store.add_run(replace(RUN, fingerprint="known by this"), [])
+    content = (tmp_path / NAME).read_bytes()
+    first, last = content.index(b"known by this"), content.rindex(b"known by this")
+    assert first != last
+    (tmp_path / NAME).write_bytes(content[:first] + b"K" + content[first + 1 :])
+
+    with pytest.raises(StoreCorrupt, match="not a sound anybatch store"):
+        SqliteStore(tmp_path)
+
+
+# --- the log beside it ---
+
+
+def test_a_copy_of_the_database_alone_knows_every_run_that_was_planned(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.add_run(RUN, [batch(RUN)])
+
+    (tmp_path / "copy").mkdir()
+    shutil.copy(tmp_path / NAME, tmp_path / "copy" / NAME)
+
+    with closing(SqliteStore(tmp_path / "copy")) as copy:
+        assert copy.runs() == [RUN]
+        assert copy.batches(RUN.id) == [batch(RUN)]
+
+
+def test_planning_does_not_wait_for_who_reads(store: SqliteStore, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / NAME)) as reader:
+        reader.execute("begin")
+        reader.execute("select * from runs").fetchall()
+        start = time.monotonic()
+
+        store.add_run(RUN, [])
+
+        assert time.monotonic() - start < 5
+        reader.execute("rollback")
+    assert store.runs() == [RUN]
+
+
+def died_owning(store: SqliteStore, *, lines: int, window: int) -> Batch:
+    """A batch whose owner wrote so many lines, of which a commit that is lost knew."""
+    store.add_run(RUN, [batch(RUN)])
+    owned = store.claim(batch(RUN), status="running", owner="a", lease_until=NOW, window=window)
+    assert owned is not None
+    store.folder(RUN.id).mkdir()
+    segment_path(store.folder(RUN.id), owned.id, 1).write_bytes(b"{}\n" * (1 + lines))
+    store.save(replace(owned, journal=(Segment(token=1, size=3, crc=0),), counts={"refused": 1}))
+    (seen,) = store.batches(RUN.id)
+    return seen
+
+
+def test_who_dies_leaves_no_more_lines_than_calls_were_under_way(store: SqliteStore) -> None:
+    seen = died_owning(store, lines=4, window=4)
+
+    taken = store.claim(seen, status="running", owner="b", lease_until=NOW, window=9)
+
+    assert taken is not None
+    assert taken.token == 2
+
+
+def test_commits_that_were_lost_are_noticed_by_the_lines_they_left(store: SqliteStore) -> None:
+    seen = died_owning(store, lines=5, window=4)
+
+    with pytest.raises(StoreCorrupt, match=r"is older than .*1\.jsonl") as refused:
+        store.claim(seen, status="running", owner="b", lease_until=NOW, window=9)
+
+    assert "anybatch.db-wal" in str(refused.value)
+    assert store.batches(RUN.id) == [seen]
 
 
 def test_a_file_in_place_of_the_folder_is_refused_by_name(tmp_path: Path) -> None:

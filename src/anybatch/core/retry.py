@@ -8,12 +8,19 @@ from .states import BREAKER_AFTER, OUTCOMES, Outcome
 MAX_TRIES = 5
 """So often a real-time call is made within one wave."""
 
+BATCH_WAVES = 2
+"""So many waves go through a provider's batch API before the tail may go real-time."""
+
 _FIRST_PAUSE = timedelta(seconds=0.5)
 _MAX_PAUSE = timedelta(seconds=30)
 _MAX_DOUBLINGS = 6
 """Enough to reach `_MAX_PAUSE`; a timedelta cannot hold many more."""
 _MAX_ASKED = timedelta(minutes=5)
 """A `Retry-After` beyond this is not obeyed in full: services have sent 10^9 seconds."""
+
+
+_FIRST_LOOK = timedelta(seconds=1)
+_RAREST_LOOK = timedelta(minutes=5)
 
 
 def backoff(tries: int, *, asked: timedelta | None, jitter: float) -> timedelta:
@@ -24,6 +31,14 @@ def backoff(tries: int, *, asked: timedelta | None, jitter: float) -> timedelta:
     doublings = min(tries - 1, _MAX_DOUBLINGS)
     own = min(_MAX_PAUSE, _FIRST_PAUSE * 2.0**doublings) * (0.5 + jitter / 2)
     return own if asked is None else max(timedelta(), min(_MAX_ASKED, asked)) + own * 0.1
+
+
+def look_after(age: timedelta, *, jitter: float) -> timedelta:
+    """How long to wait before looking again at a batch of this age: early looks come quickly.
+
+    From a second to five minutes, a tenth of the age in between. `jitter` is in [0, 1).
+    """
+    return max(_FIRST_LOOK, min(_RAREST_LOOK, age / 10)) * (0.9 + jitter / 5)
 
 
 def pause_before(attempt: int) -> timedelta:
@@ -53,6 +68,11 @@ def left_to_retry(batch: Batch, *, budgeted: bool) -> Counts:
         if (left := count - batch.retried.get(outcome, 0)) > 0
         and next_factor(outcome, batch, budgeted=budgeted) is not None
     }
+
+
+def summed(a: Counts, b: Counts) -> Counts:
+    """What two counts come to together."""
+    return {outcome: a.get(outcome, 0) + b.get(outcome, 0) for outcome in {**a, **b}}
 
 
 def standing(batches: "list[Batch] | tuple[Batch, ...]") -> Counts:

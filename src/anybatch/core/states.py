@@ -36,9 +36,9 @@ Outcome = Literal[
 
 NEXT: Mapping[BatchStatus, tuple[BatchStatus, ...]] = {
     "planned": ("submitting", "running", "collected"),
-    "submitting": ("running", "planned"),
-    "running": ("ended", "collected"),
-    "ended": ("collected",),
+    "submitting": ("running", "planned", "collected"),
+    "running": ("ended", "collected", "planned"),
+    "ended": ("collected", "planned"),
     "collected": ("cleaned",),
     "cleaned": (),
 }

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ..core.join import Layout, joined, layout
-from ..core.model import Result, Run
+from ..core.model import EMBEDDINGS, Result, Run
+from ..store.files import committed, damaged
 from ..store.journal import committed_lines, segment_path
 from ..store.rows import read_rows
 from ..store.store import Store
@@ -24,7 +28,7 @@ _WINDOW = 1 << 18
 class _Places:
     """Where the standing result of each request lies: 16 bytes a request, however large it is."""
 
-    files: list[str]
+    files: list[Path]
     """Journal segments, in the order they were first seen."""
     file: "array[int]"
     """1-based place in `files`; 0: no result yet."""
@@ -41,7 +45,7 @@ def _places(store: Store, run: Run) -> _Places:
         tokens: dict[int, int] = {}
         for token, offset, line in committed_lines(folder, batch.id, batch.journal):
             if token not in tokens:
-                places.files.append(str(segment_path(folder, batch.id, token)))
+                places.files.append(segment_path(folder, batch.id, token))
                 tokens[token] = len(places.files)
             n = number_of(line)
             places.file[n], places.offset[n], places.length[n] = tokens[token], offset, len(line)
@@ -51,15 +55,28 @@ def _places(store: Store, run: Run) -> _Places:
 class _Window:
     """Reads lines of one file that lie close together with one system call."""
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with committed(path):
+            self._descriptor = os.open(path, os.O_RDONLY)
         self._start = 0
         self._content = b""
 
-    def read(self, offset: int, length: int) -> bytes:
+    def result(self, n: int, offset: int, length: int) -> Result:
+        """The result of request `n`, which was there when the checksum was looked at."""
+        try:
+            result = read_result(self._read(offset, length))
+        except msgspec.DecodeError as e:
+            raise damaged(self._path, f"was changed at the result of request {n}") from e
+        if result.n != n:
+            raise damaged(self._path, f"was changed at the result of request {n}")
+        return result
+
+    def _read(self, offset: int, length: int) -> bytes:
         at = offset - self._start
         if at < 0 or at + length > len(self._content):
-            self._content = os.pread(self._descriptor, max(_WINDOW, length), offset)
+            with committed(self._path):
+                self._content = os.pread(self._descriptor, max(_WINDOW, length), offset)
             self._start, at = offset, 0
         return self._content[at : at + length]
 
@@ -68,11 +85,15 @@ class _Window:
 
 
 def results(store: Store, run: Run) -> Iterator[Result | None]:
-    """What became of each request, by number; None where nothing has yet."""
+    """What became of each request, by number; None where nothing has yet.
+
+    All journals are held against their checksums before the first one is given.
+    """
     places = _places(store, run)
     windows: dict[int, _Window] = {}
+    lines = zip(places.file, places.offset, places.length, strict=True)
     try:
-        for file, offset, length in zip(places.file, places.offset, places.length, strict=True):
+        for n, (file, offset, length) in enumerate(lines):
             if not file:
                 yield None
                 continue
@@ -80,7 +101,7 @@ def results(store: Store, run: Run) -> Iterator[Result | None]:
                 if len(windows) >= 64:
                     windows.pop(next(iter(windows))).close()
                 windows[file] = _Window(places.files[file - 1])
-            yield read_result(windows[file].read(offset, length))
+            yield windows[file].result(n, offset, length)
     finally:
         for window in windows.values():
             window.close()
@@ -88,7 +109,7 @@ def results(store: Store, run: Run) -> Iterator[Result | None]:
 
 def layout_of(run: Run) -> Layout:
     """The columns of the joined table."""
-    one = "embedding" if run.spec.api == "openai.embeddings" else "answer"
+    one = "embedding" if run.spec.api in EMBEDDINGS else "answer"
     return layout(run.columns, run.spec.output_schema, one=one)
 
 
@@ -96,7 +117,8 @@ def joined_rows(store: Store, run: Run) -> Iterator[list[list[Any]]]:
     """The joined table in chunks: each row's cells in the order of `layout_of(run).columns`."""
     reader = Reader(run.spec)
     join = partial(joined, to=layout_of(run))
-    pairs = zip(read_rows(store.folder(run.id)), results(store, run), strict=True)
+    rows = read_rows(store.folder(run.id), count=run.total)
+    pairs = zip(rows, results(store, run), strict=True)
     while chunk := list(islice(pairs, _CHUNK)):
         yield [
             join(row, result, None if result is None else reader.value(result))

@@ -10,6 +10,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from ..core.model import Batch, Counts, Result, Segment, Usage
+from ..core.retry import summed
 from ..effects import Probe
 from ..store.journal import SegmentWriter, segment_path
 from ..store.store import Store
@@ -126,7 +127,7 @@ class Recorder:
         gathered, self._gathering = self._gathering, _Gathering()
         counted = replace(
             self.batch,
-            counts=_summed(self.batch.counts, gathered.counts),
+            counts=summed(self.batch.counts, gathered.counts),
             usage=self.batch.usage + gathered.usage,
             lease_until=self._now() + self._lease,
         )
@@ -137,7 +138,7 @@ class Recorder:
     def _write(self, content: bytes, batch: Batch) -> None:
         """Journal first, then the database: only what it knows of has happened."""
         size = self._segment.append(content)
-        segment = Segment(token=batch.token, size=size)
+        segment = Segment(token=batch.token, size=size, crc=self._segment.crc)
         batch = replace(batch, journal=(*self._before, segment))
         self._store.save(batch)
         self.batch = batch
@@ -162,7 +163,3 @@ class Recorder:
         await self._on_thread(partial(self._store.save, batch))
         self.batch = batch
         self._committed(batch)
-
-
-def _summed(a: Counts, b: Counts) -> Counts:
-    return {outcome: a.get(outcome, 0) + b.get(outcome, 0) for outcome in {**a, **b}}

@@ -11,19 +11,16 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import replace
 
-from ..core.model import Batch, Counts, Run
-from ..core.plan import Limits, cut
-from ..core.retry import next_factor, pause_before
+from ..core.model import Batch, Counts, ExecutorName, Run, Spec
+from ..core.plan import Limits, LimitsOf, cut
+from ..core.retry import BATCH_WAVES, next_factor, pause_before, summed
 from ..core.states import COME_BACK_FOR, Outcome
 from ..effects import Probe
 from ..store.files import fsync_folder
 from ..store.journal import committed_lines
 from ..store.numbers import write_numbers
-from ..store.requests import RequestFile
+from ..store.requests import Entry, RequestFile
 from ..store.store import Store
-
-Entry = tuple[int, int, int]
-"""Offset, length and prefix of a request, as `RequestFile.entries` gives them."""
 
 
 class Take(NamedTuple):
@@ -62,6 +59,18 @@ def asked_for(outcomes: frozenset[Outcome], run: Run) -> Choose:
         return Take(1, batch.budget_factor * (2 if double else 1))
 
     return choose
+
+
+def executor_for(spec: Spec, *, attempt: int) -> ExecutorName:
+    """How requests are answered at this attempt.
+
+    What two batches have left is little, and a third would be waited for as long: it goes
+    real-time, unless the caller keeps it out.
+    """
+    planned = spec.executor or "online"
+    if planned == "batch" and attempt > BATCH_WAVES and spec.tail != "batch":
+        return "online"
+    return planned
 
 
 def first_wave(
@@ -128,7 +137,7 @@ def _lengths(entries: Iterable[Entry], count: int, limits: Limits) -> Iterable[i
     """Bytes per request as it is sent; not looked up where no limit asks for them."""
     if limits.max_bytes is None:
         return repeat(0, count)
-    return (length + 1 for _, length, _ in entries)
+    return (length + 1 + limits.overhead for _, length, _, _ in entries)
 
 
 def numbers_path(folder: Path, batch_id: str) -> Path:
@@ -145,7 +154,7 @@ _HEAD = msgspec.json.Decoder(_Head)
 
 
 def plan_wave(
-    run: Run, store: Store, choose: Choose, *, limits: Limits, now: datetime, probe: Probe
+    run: Run, store: Store, choose: Choose, *, limits_of: LimitsOf, now: datetime, probe: Probe
 ) -> int:
     """Plan the next wave of what `choose` takes; how many requests it holds.
 
@@ -157,10 +166,10 @@ def plan_wave(
     for batch in store.batches(run.id):
         taken = _take(batch, folder, choose, groups)
         if taken:
-            retried.append(replace(batch, retried=_merged(batch.retried, taken)))
+            retried.append(replace(batch, retried=summed(batch.retried, taken)))
     if not retried:
         return 0
-    batches = list(_wave(run, folder, groups, limits=limits, now=now, probe=probe))
+    batches = list(_wave(run, folder, groups, limits_of=limits_of, now=now, probe=probe))
     fsync_folder(folder, probe=probe)
     planned = store.add_wave(run, batches, retried)
     return sum(batch.size for batch in batches) if planned else 0
@@ -190,16 +199,12 @@ def _take(batch: Batch, folder: Path, choose: Choose, groups: dict[Take, "array[
     return taken
 
 
-def _merged(a: Counts, b: Counts) -> Counts:
-    return {outcome: a.get(outcome, 0) + b.get(outcome, 0) for outcome in {**a, **b}}
-
-
 def _wave(
     run: Run,
     folder: Path,
     groups: "dict[Take, array[int]]",
     *,
-    limits: Limits,
+    limits_of: LimitsOf,
     now: datetime,
     probe: Probe,
 ) -> Iterator[Batch]:
@@ -207,10 +212,18 @@ def _wave(
     with RequestFile(folder) as requests:
         for take, numbers in sorted(groups.items()):
             ordered = array("I", sorted(numbers))
+            executor = executor_for(run.spec, attempt=take.attempt)
+            limits = limits_of(executor)
             cuts = _cut_listed(
                 run.id, folder, ordered, requests, limits, probe, wave=run.wave + 1, part=part
             )
             for batch in cuts:
                 due = now + pause_before(take.attempt) if take.attempt > 1 else None
-                yield replace(batch, attempt=take.attempt, budget_factor=take.factor, due=due)
+                yield replace(
+                    batch,
+                    attempt=take.attempt,
+                    budget_factor=take.factor,
+                    due=due,
+                    executor=executor,
+                )
                 part += 1

@@ -9,12 +9,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from math import ceil
 
 from ..core.model import Usage
 from .calls import Sleep, pause
 
 _MINUTE = 60.0
 _DAY = 86_400.0
+_PATIENCE = 120.0
+"""So many seconds at most a call waits for what we make of a service's headers. If we are wrong,
+its next reply says so, and there is one only if a call goes out."""
+_MOMENT = 1e9
+"""A number from here on is no duration but a moment, in seconds since 1970 or in parts of them."""
 _DUST = 1e-6
 """Less than this is not waited for: it is what floating point leaves over."""
 
@@ -61,21 +67,27 @@ class Bucket:
         """Take `amount`; a negative one is given back."""
         self._refill(now)
         self._level -= amount
+        if not self._fixed:
+            # What a service told is not worth more debt than it can be waited for.
+            self._level = max(self._level, -self._capacity)
 
     def _refill(self, now: float) -> None:
         gained = (now - self._at) * (self._rate or 0.0)
         self._level = min(self._capacity, self._level + gained)
         self._at = now
 
-    def learn(self, *, limit: float, remaining: float, reset: float, now: float) -> None:
+    def learn(
+        self, *, limit: float, remaining: float, reset: float, longest: float, now: float
+    ) -> None:
         """Adopt what a reply says of the service's own bucket, unless the user set a rate.
 
-        The window is not told but follows: `limit - remaining` takes `reset` seconds to refill.
+        The window is not told but follows: `limit - remaining` takes `reset` seconds to refill. It
+        is no longer than `longest` seconds.
         """
-        if self._fixed or limit <= 0 or remaining >= limit or reset <= 0:
+        if self._fixed or limit < 1 or remaining >= limit or reset <= 0:
             return
         self._refill(now)
-        window = min(_DAY, max(1.0, reset * limit / (limit - remaining)))
+        window = min(longest, max(1.0, reset * limit / (limit - remaining)))
         first = self._rate is None
         self._rate = limit / window
         self._capacity = max(1.0, limit)
@@ -194,7 +206,7 @@ class Limiter:
         # and nobody sleeps by a rate that is no longer true.
         self._line = asyncio.Lock()
         self.waiting: str | None = None
-        """Why calls are being held back, in a few words."""
+        """Why calls are being held back, in a few words, and for how long if that is a while."""
 
     async def admit(self, tokens: int, *, stop: asyncio.Event) -> bool:
         """Wait until a call of about `tokens` may go out, its place taken; False if stopped."""
@@ -220,11 +232,12 @@ class Limiter:
     async def _passed(self, tokens: int, *, stop: asyncio.Event) -> bool:
         try:
             while not stop.is_set():
-                seconds, self.waiting = self._held(tokens)
+                seconds, why = self._held(tokens)
                 if seconds <= _DUST:
                     self._requests.take(1, now=self._monotonic())
                     self._tokens.take(tokens, now=self._monotonic())
                     return True
+                self.waiting = why if seconds <= _LOOK_AGAIN else f"{why}, {ceil(seconds)} s"
                 await pause(min(seconds, _LOOK_AGAIN), stop=stop, sleep=self._sleep)
             return False
         finally:
@@ -251,17 +264,26 @@ class Limiter:
         """Nobody sends for `wait`: the service asked one of us, and means us all."""
         self._not_before = max(self._not_before, self._monotonic() + wait.total_seconds())
 
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Read a reply's `x-ratelimit-*` headers."""
+    def learn(self, headers: Mapping[str, str], *, now: datetime | None = None) -> None:
+        """Read a reply's `x-ratelimit-*` headers.
+
+        Some services write a moment instead of a duration; without `now` it teaches nothing.
+        """
         for kind, bucket in (("requests", self._requests), ("tokens", self._tokens)):
             limit = number(headers.get(f"x-ratelimit-limit-{kind}"))
             if limit is None:
                 continue
             remaining = number(headers.get(f"x-ratelimit-remaining-{kind}"))
-            reset = duration(headers.get(f"x-ratelimit-reset-{kind}"))
-            if remaining is not None and reset is not None:
-                now = self._monotonic()
-                bucket.learn(limit=limit, remaining=remaining, reset=reset, now=now)
+            told = headers.get(f"x-ratelimit-reset-{kind}")
+            reset = duration(told, now=now)
+            if remaining is None or reset is None:
+                continue
+            # A bare number may be milliseconds. Who writes `2h` means it, and a limit a day too.
+            longest = _PATIENCE
+            if kind == "requests" and number(told) is None:
+                longest = min(_DAY, _PATIENCE * limit)
+            at = self._monotonic()
+            bucket.learn(limit=limit, remaining=remaining, reset=reset, longest=longest, now=at)
 
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
@@ -278,13 +300,25 @@ def number(text: str | None) -> float | None:
     return value if value is not None and 0 <= value < float("inf") else None
 
 
-def duration(text: str | None) -> float | None:
-    """Seconds of a duration such as `6m0s`, `20ms` or a bare number."""
-    if text is None or (plain := number(text)) is not None:
-        return None if text is None else plain
+def duration(text: str | None, *, now: datetime | None = None) -> float | None:
+    """Seconds of a duration such as `6m0s`, `20ms` or a bare number, or until a moment as a number.
+
+    A moment is read only if we are told what it is `now`.
+    """
+    if text is None:
+        return None
+    if (plain := number(text)) is not None:
+        return plain if plain < _MOMENT else _until(plain, now)
     if not _DURATION.fullmatch(text):
         return None
     return sum(float(count) * _SECONDS[unit] for count, unit in _PART.findall(text))
+
+
+def _until(moment: float, now: datetime | None) -> float | None:
+    """Seconds from `now` until `moment`, in seconds since 1970 or in thousandths and so on."""
+    while moment >= _MOMENT * 1000:
+        moment /= 1000
+    return None if now is None else max(0.0, moment - now.timestamp())
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:

@@ -1,16 +1,19 @@
-"""Writing files so that they are still there after the lights go out."""
+"""Writing files so that they are still there after the lights go out, and noticing damage."""
 
 import errno
 import fcntl
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from ..effects import Probe, effect
 from ..errors import StoreCorrupt, StoreUnwritable
+
+_CHUNK = 1 << 20
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -39,7 +42,32 @@ def committed(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as e:
-        raise StoreCorrupt(f"{str(path)!r} is gone; restore it from a backup") from e
+        raise damaged(path, "is gone") from e
+    except OSError as e:
+        raise damaged(path, f"cannot be read ({e.strerror or e})") from e
+
+
+def damaged(path: Path, what: str) -> StoreCorrupt:
+    """What is wrong with a file in the folder of a run, and the ways out."""
+    return StoreCorrupt(
+        f"{str(path)!r} {what}; restore it from a backup, or give its run up with "
+        f"`anybatch rm {path.parent.name}` and type the command again"
+    )
+
+
+def chunks(file: BinaryIO, *, size: int) -> Iterator[bytes]:
+    """The first `size` bytes of `file`, a piece at a time."""
+    while size > 0 and (chunk := file.read(min(_CHUNK, size))):
+        size -= len(chunk)
+        yield chunk
+
+
+def checksum(file: BinaryIO, *, size: int) -> int:
+    """CRC-32 of the first `size` bytes of `file`."""
+    crc = 0
+    for chunk in chunks(file, size=size):
+        crc = zlib.crc32(chunk, crc)
+    return crc
 
 
 @contextmanager

@@ -2,18 +2,20 @@
 
 Every owner of a batch writes a segment of its own, named by its lease token. So an owner that lost
 its lease while it slept can go on writing and harm nobody: nobody reads beyond what was committed
-under that token. A result counts only when the database says how long its segment is.
+under that token. A result counts only when the database says how long its segment is, and is given
+out only if the segment still has the checksum that was committed with its length.
 """
 
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ..core.model import Segment
 from ..effects import Probe, effect
-from ..errors import StoreCorrupt
 from ..wire.jsonl import lines
-from .files import committed, fsync_folder, unwritable, write_all
+from .files import checksum, chunks, committed, damaged, fsync_folder, unwritable, write_all
 
 
 def segment_path(folder: Path, batch_id: str, token: int) -> Path:
@@ -28,6 +30,8 @@ class SegmentWriter:
         self._probe = probe
         self._descriptor: int | None = None
         self.size = 0
+        self.crc = 0
+        """CRC-32 of the `size` bytes so far."""
 
     def append(self, content: bytes) -> int:
         """Append whole lines and make them durable; the segment's new length in bytes."""
@@ -37,6 +41,7 @@ class SegmentWriter:
         with effect("journal.fsync", self._probe), unwritable(self._path):
             os.fdatasync(descriptor)
         self.size += len(content)
+        self.crc = zlib.crc32(content, self.crc)
         return self.size
 
     def _open(self) -> int:
@@ -58,16 +63,38 @@ def committed_lines(
 ) -> Iterator[tuple[int, int, bytes]]:
     """(token, offset, line) of every committed result of a batch, oldest first.
 
-    Raises StoreCorrupt when a segment is gone or shorter than what was committed of it.
+    Raises StoreCorrupt before the first line of a segment that is not as it was committed: whoever
+    reads a line may trust it.
     """
     for segment in segments:
         offset = 0
         path = segment_path(folder, batch_id, segment.token)
         with committed(path), open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size < segment.size:
-                raise StoreCorrupt(f"{file.name!r} lost results that were committed")
+            _check(file, path, segment)
             for line in lines(file, size=segment.size):
                 yield segment.token, offset, line
                 offset += len(line) + 1
         if offset != segment.size:
-            raise StoreCorrupt(f"{file.name!r} is cut in the middle of a committed result")
+            raise damaged(path, "is cut in the middle of a committed result")
+
+
+def lines_behind(path: Path, size: int) -> int:
+    """How many whole lines a segment has behind its first `size` bytes; 0 if it is not there."""
+    if not path.exists():
+        return 0
+    with committed(path), open(path, "rb") as file:
+        file.seek(size)
+        rest = os.fstat(file.fileno()).st_size - size
+        return sum(chunk.count(b"\n") for chunk in chunks(file, size=rest))
+
+
+def _check(file: BinaryIO, path: Path, segment: Segment) -> None:
+    """Raise StoreCorrupt if committed bytes are missing or changed; `file` is at its start then.
+
+    Read once more for that: a checksum at the end would come after the damaged line.
+    """
+    if os.fstat(file.fileno()).st_size < segment.size:
+        raise damaged(path, "lost results that were committed")
+    if segment.crc is not None and checksum(file, size=segment.size) != segment.crc:
+        raise damaged(path, "does not match its checksum: results in it were changed")
+    file.seek(0)

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..effects import Probe, effect
-from ..errors import StoreCorrupt
-from .files import NewFile, committed, fsync_folder, unwritable
+from .files import NewFile, committed, damaged, fsync_folder, unwritable
 
 
 def write_numbers(path: Path, numbers: Iterable[int], *, probe: Probe) -> int:
@@ -36,5 +35,5 @@ def read_numbers(path: Path) -> "memoryview[int]":
     numbers, checksum = content[:-4], content[-4:]
     # Four zeros would pass for the checksum of nothing.
     if not numbers or zlib.crc32(numbers).to_bytes(4, "little") != checksum:
-        raise StoreCorrupt(f"{str(path)!r} does not match its checksum; restore it from a backup")
+        raise damaged(path, "does not match its checksum")
     return memoryview(numbers).cast("I")

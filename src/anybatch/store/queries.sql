@@ -2,25 +2,30 @@
 -- Write down a run whose requests file is complete.
 insert into runs (
     id, created_at, source, spec, fingerprint, parts, columns, total, skipped, budgeted,
-    wave, state, why, ended_at
+    wave, state, why, ended_at, crc
 ) values (
     :id, :created_at, :source, :spec, :fingerprint, :parts, :columns, :total, :skipped, :budgeted,
-    :wave, :state, :why, :ended_at
+    :wave, :state, :why, :ended_at, :crc
 );
 
 -- add_batch --
 -- Write down a planned batch.
 insert into batches (
     id, run_id, wave, attempt, part, status, first, size, ordered, budget_factor, due, owner,
-    lease_until, token, journal, counts, retried, usage, window
+    lease_until, token, journal, counts, retried, usage, window, executor, remote, crc
 ) values (
     :id, :run_id, :wave, :attempt, :part, :status, :first, :size, :ordered, :budget_factor, :due,
-    :owner, :lease_until, :token, :journal, :counts, :retried, :usage, :window
+    :owner, :lease_until, :token, :journal, :counts, :retried, :usage, :window, :executor, :remote,
+    :crc
 );
 
 -- run_by_id --
 -- One run.
 select * from runs where id = :id;
+
+-- run_ids --
+-- All runs there are.
+select id from runs;
 
 -- runs_by_start --
 -- The runs whose id starts with these characters, the one that has no others first.
@@ -58,11 +63,15 @@ update batches set lease_until = :lease_until
 where id = :id and token = :token and owner = :owner;
 
 -- save_batch --
--- Commit progress under our token; refused if a newer one was given out.
+-- Commit progress under our token, in a status that may follow; refused if a newer one was given out.
 update batches
 set status = :status, journal = :journal, counts = :counts, usage = :usage, window = :window,
-    owner = :owner, lease_until = :lease_until
-where id = :id and token = :token;
+    owner = :owner, lease_until = :lease_until, due = :due, remote = :remote
+where id = :id and token = :token and instr(:may_follow, ' ' || status || ' ') > 0;
+
+-- batch_by_id --
+-- One batch.
+select * from batches where id = :id;
 
 -- save_retried --
 -- Note which results of a batch a later wave takes over.
@@ -87,5 +96,5 @@ insert into events (run_id, at, name, fields)
 select id, :at, :name, :fields from runs where id = :run_id;
 
 -- events_of_run --
--- What happened to a run, oldest first.
-select at, name, fields from events where run_id = :run_id order by at, rowid;
+-- What happened to a run, in the order it was written down: a clock may be set back.
+select at, name, fields from events where run_id = :run_id order by rowid;

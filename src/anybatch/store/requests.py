@@ -1,6 +1,7 @@
-"""The requests of a run: one immutable file of bodies, and an index of 16 bytes a request.
+"""The requests of a run: one immutable file of bodies, and an index of 20 bytes a request.
 
-The index lets any subset be read by `pread`, in any order, with constant memory.
+The index lets any subset be read by `pread`, in any order, with constant memory. It has a checksum
+for each body, so that no damaged one is sent, and no other in its place.
 """
 
 import os
@@ -9,20 +10,23 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from zlib import crc32
 
 from ..core.model import Request
 from ..core.plan import Limits, cut
 from ..core.template import Rendered
 from ..effects import Probe
-from ..errors import StoreCorrupt
-from .files import NewFile, committed, fsync_folder
+from .files import NewFile, committed, damaged, fsync_folder
 
-ENTRY = struct.Struct("<QII")
-"""Offset and length in bytes of the body, CRC-32 of the text its prefix is known by."""
+ENTRY = struct.Struct("<QIII")
+"""Offset and length in bytes of the body; CRC-32 of the text its prefix is known by; CRC-32 of the
+body, started from the request's number so that no two requests can change places."""
+
+Entry = tuple[int, int, int, int]
 
 _FLUSH_AT = 1 << 20
 _SPAN = 1024
@@ -63,12 +67,9 @@ class RequestWriter:
         bodies = [request.body for request in requests]
         lengths = list(map(len, bodies))
         *offsets, end = accumulate((length + 1 for length in lengths), initial=self._offset)
-        entries = array("Q", bytes(ENTRY.size * len(requests)))
-        entries[::2] = array("Q", offsets)
-        entries[1::2] = array(
-            "Q", [length | r.prefix << 32 for length, r in zip(lengths, requests, strict=True)]
-        )
-        self._entries += entries.tobytes()
+        prefixes = [request.prefix for request in requests]
+        checksums = map(crc32, bodies, count(self.count))
+        self._entries += b"".join(map(ENTRY.pack, offsets, lengths, prefixes, checksums))
         self._lines += bodies
         self._offset = end
         self.count += len(requests)
@@ -96,15 +97,19 @@ class RequestFile:
     """Reads requests by number."""
 
     def __init__(self, folder: Path) -> None:
-        with committed(folder / "requests.index"):
-            self._index = os.open(folder / "requests.index", os.O_RDONLY)
-        try:
-            with committed(folder / "requests.jsonl"):
-                self._bodies = os.open(folder / "requests.jsonl", os.O_RDONLY)
-        except BaseException:
-            os.close(self._index)
-            raise
-        self.count = os.fstat(self._index).st_size // ENTRY.size
+        with ExitStack() as opened:
+            self._index = opened.enter_context(_Reading(folder / "requests.index"))
+            self._bodies = opened.enter_context(_Reading(folder / "requests.jsonl"))
+            self.count, rest = divmod(self._index.size, ENTRY.size)
+            if rest or self._end() != self._bodies.size:
+                raise damaged(self._bodies.path, "and its index do not end at the same request")
+            self._opened = opened.pop_all()
+
+    def _end(self) -> int:
+        """Where the bodies end by the index."""
+        for offset, length, *_ in self.entries(self.count - 1, 1) if self.count else ():
+            return offset + length + 1
+        return 0
 
     def __enter__(self) -> Self:
         return self
@@ -115,34 +120,39 @@ class RequestFile:
         self.close()
 
     def close(self) -> None:
-        os.close(self._bodies)
-        os.close(self._index)
+        self._opened.close()
 
-    def entries(self, first: int = 0, size: int | None = None) -> Iterator[tuple[int, int, int]]:
-        """(offset, length, prefix) of `size` requests from `first` on."""
+    def entries(self, first: int = 0, size: int | None = None) -> Iterator[Entry]:
+        """(offset, length, prefix, checksum) of `size` requests from `first` on."""
         end = self.count if size is None else first + size
         for start in range(first, end, _SPAN):
             wanted = min(_SPAN, end - start) * ENTRY.size
-            yield from ENTRY.iter_unpack(_pread(self._index, wanted, start * ENTRY.size))
+            yield from ENTRY.iter_unpack(self._index.read(start * ENTRY.size, wanted))
 
     def read(self, numbers: Iterable[int]) -> Iterator[Request]:
-        """The requests with these numbers, in that order."""
+        """The requests with these numbers, in that order.
+
+        Raises StoreCorrupt for one that is not as it was written.
+        """
         for run in _consecutive(numbers):
             yield from self._read_run(run)
 
     def _read_run(self, numbers: Sequence[int]) -> Iterator[Request]:
         entries = list(self.entries(numbers[0], len(numbers)))
         done = 0
-        for size in cut((length + 1 for _, length, _ in entries), _BLOCK):
+        for size in cut((length + 1 for _, length, _, _ in entries), _BLOCK):
             block = entries[done : done + size]
             yield from self._read_block(numbers[done], block)
             done += size
 
-    def _read_block(self, first: int, entries: Sequence[tuple[int, int, int]]) -> Iterator[Request]:
+    def _read_block(self, first: int, entries: Sequence[Entry]) -> Iterator[Request]:
         start = entries[0][0]
-        block = _pread(self._bodies, entries[-1][0] + entries[-1][1] - start, start)
-        for n, (offset, length, _) in enumerate(entries, first):
-            yield Request(n=n, body=block[offset - start : offset - start + length])
+        block = self._bodies.read(start, sum(length + 1 for _, length, _, _ in entries))
+        for n, (offset, length, _, checksum) in enumerate(entries, first):
+            body = block[offset - start : offset - start + length]
+            if crc32(body, n) != checksum:
+                raise damaged(self._bodies.path, f"or its index is damaged at request {n}")
+            yield Request(n=n, body=body)
 
     def shares_prefixes(self) -> bool:
         """Whether sorting by prefix would bring enough requests together to be worth it.
@@ -153,7 +163,7 @@ class RequestFile:
         sample = [
             prefix
             for first in blocks
-            for _, _, prefix in self.entries(first, min(_SPAN, self.count - first))
+            for _, _, prefix, _ in self.entries(first, min(_SPAN, self.count - first))
         ]
         return len(set(sample)) < _SHARING * len(sample)
 
@@ -164,7 +174,7 @@ class RequestFile:
         """
         buckets = [bytearray() for _ in range(256)]
         pack = _PLACE.pack
-        for n, (_, _, prefix) in enumerate(self.entries()):
+        for n, (_, _, prefix, _) in enumerate(self.entries()):
             buckets[prefix & 0xFF] += pack(prefix, n)
         return (n for bucket in buckets for group in _groups(bucket) for n in group)
 
@@ -194,8 +204,29 @@ def _consecutive(numbers: Iterable[int]) -> Iterator[Sequence[int]]:
         yield range(first, last + 1)
 
 
-def _pread(descriptor: int, length: int, offset: int) -> bytes:
-    content = os.pread(descriptor, length, offset)
-    if len(content) != length:
-        raise StoreCorrupt(f"a requests file ends at byte {offset + len(content)}, too early")
-    return content
+class _Reading:
+    """A file of which any part can be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with committed(path):
+            self._descriptor = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._descriptor).st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Raises StoreCorrupt if so much is not there."""
+        if offset + length > self.size:
+            raise damaged(self.path, f"has no byte {offset + length - 1}: it or its index is cut")
+        with committed(self.path):
+            content = os.pread(self._descriptor, length, offset)
+        if len(content) != length:
+            raise damaged(self.path, f"ends at byte {offset + len(content)}, too early")
+        return content

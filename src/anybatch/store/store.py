@@ -77,7 +77,10 @@ class Store(Protocol):
         lease_until: datetime,
         window: int,
     ) -> Batch | None:
-        """Own `batch` from the state it was seen in, under a new token; None if it has moved."""
+        """Own `batch` from the state it was seen in, under a new token; None if it has moved.
+
+        Raises StoreCorrupt if somebody had this token before: then the database forgot it.
+        """
         ...
 
     def renew(self, batch: Batch, *, lease_until: datetime) -> bool:
@@ -85,7 +88,11 @@ class Store(Protocol):
         ...
 
     def save(self, batch: Batch) -> None:
-        """Commit status, journal, counts, usage, window and ownership. Raises LeaseLost."""
+        """Commit status, journal, counts, usage, window and ownership. Raises LeaseLost.
+
+        A status that may not follow the present one (`core.states.NEXT`) is a mistake of ours, here
+        and in `claim`: it raises AssertionError and changes nothing.
+        """
         ...
 
     def add_wave(self, run: Run, batches: Sequence[Batch], retried: Sequence[Batch]) -> bool:
@@ -110,12 +117,19 @@ class Store(Protocol):
         """Forget a run and its files."""
         ...
 
+    def strays(self) -> list[Path]:
+        """Folders of runs that were planned and that nobody knows of, by name.
+
+        The database has lost them, or somebody put them there. They are left alone.
+        """
+        ...
+
     def add_event(self, run_id: str, event: Event) -> None:
         """Raises UnknownRun, if the run was deleted in the meantime."""
         ...
 
     def events(self, run_id: str) -> list[Event]:
-        """Oldest first."""
+        """In the order they were added, whatever the clock said."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,5 @@
--- Runs, their batches, and what happened to them. Moments are seconds since 1970, UTC.
+-- Runs, their batches, and what happened to them. Moments are seconds since 1970, UTC. `crc` is taken
+-- of those columns of a row that never change.
 
 create table runs (
     id          text primary key,
@@ -14,7 +15,8 @@ create table runs (
     wave        integer not null,
     state       text not null check (state in ('open', 'stopped', 'cancelling', 'ended')),
     why         text,
-    ended_at    real
+    ended_at    real,
+    crc         integer not null
 ) strict;
 
 create index runs_by_fingerprint on runs (fingerprint, created_at);
@@ -42,6 +44,9 @@ create table batches (
     retried       text not null,
     usage         text not null,
     window        integer not null,
+    executor      text not null,
+    remote        text,
+    crc           integer not null,
     unique (run_id, wave, part)
 ) strict;
 
@@ -52,4 +57,4 @@ create table events (
     fields text not null
 ) strict;
 
-create index events_by_run on events (run_id, at);
+create index events_by_run on events (run_id);
