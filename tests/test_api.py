@@ -152,12 +152,25 @@ def test_the_table_comes_as_a_frame_or_a_file(ask: dict[str, Any], tmp_path: Pat
 
 def test_a_file_is_not_overwritten_unless_forced(ask: dict[str, Any], tmp_path: Path) -> None:
     run = anybatch.run(ROWS, **ask)
-    path = run.to_file(tmp_path / "out.csv")
+    path = tmp_path / "out.csv"
+    path.write_text("mine")
 
     with pytest.raises(errors.OutputExists, match=r"out\.csv"):
         run.to_file(path)
 
+    assert path.read_text() == "mine"
     assert run.to_file(path, force=True) == path
+
+
+def test_a_file_that_holds_the_table_already_is_left_as_it_is(
+    ask: dict[str, Any], tmp_path: Path
+) -> None:
+    run = anybatch.run(ROWS, **ask)
+    path = run.to_file(tmp_path / "out.csv")
+    before = path.stat()
+
+    assert run.to_file(path) == path
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 # --- waiting and stopping ---

@@ -26,6 +26,7 @@ def test_everything_can_be_said_in_the_file(tmp_path: Path) -> None:
         home = "/data/runs"
         deadline_seconds = 1.5
         lease_seconds = 60
+        search_seconds = 9
         [providers.mine]
         base_url = "http://h/v1"
         [providers.mine.parameters]
@@ -38,6 +39,7 @@ def test_everything_can_be_said_in_the_file(tmp_path: Path) -> None:
         home=Path("/data/runs"),
         deadline=timedelta(seconds=1.5),
         lease=timedelta(minutes=1),
+        search=timedelta(seconds=9),
         providers={"mine": {"base_url": "http://h/v1", "parameters": {"temperature": 0}}},
     )
 

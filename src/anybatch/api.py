@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 from weakref import WeakSet
 
 import msgspec
 
 from .core import schema as schemas
-from .core.model import Api, Json, Result, Spec
+from .core.model import EMBEDDINGS, Api, ExecutorName, Json, Result, Spec
 from .core.model import Run as StoredRun
 from .core.states import Outcome, RunStatus, status_of
 from .datasets.frames import to_pandas, to_polars
 from .datasets.source import Source, open_source
 from .engine.workspace import Pace, Workspace, open_workspace
 from .errors import BadInput, BadSchema, BadSettings
-from .providers.registry import checked_url
+from .providers.registry import checked_url, default_api
 from .settings import load
 
 P = ParamSpec("P")
@@ -51,16 +51,21 @@ class Ask:
     labels: Sequence[str] | None = None
     fields: Sequence[str] | None = None
     """`name:type` each."""
-    api: Api = "openai.chat"
+    api: Api | None = None
+    """None: the one that the provider is for."""
     base_url: str | None = None
     parameters: Mapping[str, Any] | None = None
+    executor: ExecutorName | None = None
+    """How it is answered; None: by the provider's batch API, where it has one."""
+    tail: Literal["online", "batch"] = "online"
+    """How that is answered which two waves of batches have left."""
 
     def spec(self) -> Spec:
         """The same in the engine's words. Raises UsageError for what does not fit together."""
         provider, _, model = self.model.partition("/")
         if not provider:
             raise BadSettings(f"{self.model!r} is not a model; write it as PROVIDER/MODEL")
-        if self.system is not None and self.api == "openai.embeddings":
+        if self.system is not None and self.api in EMBEDDINGS:
             raise BadSettings(f"{self.api} takes no system prompt")
         if self.prompt is not None and not self.prompt.strip():
             raise BadSettings("--prompt is empty; say what to ask of each row")
@@ -70,19 +75,21 @@ class Ask:
         return Spec(
             provider=provider,
             model=model or None,
-            api=self.api,
+            api=self.api or default_api(provider),
             base_url=self.base_url and checked_url(self.base_url, where="--base-url"),
             prompt=_text(self.prompt),
             system=_text(self.system),
             output_schema=self._output_schema(),
             parameters=dict(self.parameters or {}),
+            executor=self.executor,
+            tail=self.tail,
         )
 
     def _output_schema(self) -> Json | None:
         given = [name for name in ("schema", "labels", "fields") if getattr(self, name) is not None]
         if len(given) > 1:
             raise BadSchema(f"{' and '.join(given)} both describe the answer; give one of them")
-        if given and self.api == "openai.embeddings":
+        if given and self.api in EMBEDDINGS:
             raise BadSchema(f"an embedding is numbers; {self.api} takes no {given[0]}")
         if self.labels is not None:
             return schemas.from_labels(self.labels)
@@ -132,6 +139,9 @@ def _imported(module: str, name: str, text: str) -> Any:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as e:
         raise BadSchema(f"cannot import the schema {text!r}: {e}; check the name") from e
+    except (Exception, SystemExit) as e:  # to import a module of the user's is to run it
+        said = f"{type(e).__name__}: {e}"
+        raise BadSchema(f"cannot import the schema {text!r}: {module} raises {said}") from e
 
 
 def _of_model(model: Any, *, where: str) -> Json:
@@ -196,7 +206,10 @@ class Run:
         return to_polars(self._workspace.columns(self._run), self._cells())
 
     def to_file(self, path: str | Path, *, force: bool = False, raw: bool = False) -> Path:
-        """Write the joined table; the format is the extension's. Raises OutputExists."""
+        """Write the joined table; the format is the extension's.
+
+        Raises OutputExists if something else is there; the same table is left as it is.
+        """
         self._workspace.deliver(self._run, path, force=force, raw=raw)
         return Path(path)
 
@@ -270,7 +283,9 @@ def submit(
     schema: str | Path | Mapping[str, Any] | type | None = None,
     labels: Sequence[str] | None = None,
     fields: Sequence[str] | None = None,
-    api: Api = "openai.chat",
+    api: Api | None = None,
+    executor: Literal["batch", "online"] | None = None,
+    tail: Literal["online", "batch"] = "online",
     parameters: Mapping[str, Any] | None = None,
     base_url: str | None = None,
     sql: str | None = None,
@@ -294,6 +309,8 @@ def submit(
         labels=labels,
         fields=fields,
         api=api,
+        executor=executor,
+        tail=tail,
         base_url=base_url,
         parameters=parameters,
     )

@@ -16,7 +16,8 @@ A failed request is data (`core.model.Failure`); only a broken program or a wron
     │   ├── SchemaTooNew         the store was written by a newer anybatch
     │   ├── StoreCorrupt         what is on disk contradicts what was committed
     │   └── LeaseLost            another process owns the batch now; our write was refused
-    └── TransportError           a call got no whole answer; `sent` says whether it may have run
+    ├── TransportError           a call got no whole answer; `sent` says whether it may have run
+    └── Ambiguous                a submission may have been accepted: it must be looked for
 """
 
 from typing import ClassVar
@@ -95,3 +96,10 @@ class TransportError(AnybatchError):
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class Ambiguous(AnybatchError):
+    """A submission was sent and its answer is lost or unclear: the provider may have the batch.
+
+    It must be looked for by its intent before anything is sent again.
+    """

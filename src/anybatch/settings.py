@@ -27,6 +27,8 @@ class Settings:
     """For one real-time call, from connecting to the last byte."""
     lease: timedelta = timedelta(seconds=30)
     """So long a batch stays ours without a heartbeat."""
+    search: timedelta = timedelta(minutes=3)
+    """So long a submission whose answer was lost is looked for before it is made again."""
 
 
 def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = None) -> Settings:
@@ -40,10 +42,11 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
     providers = table.pop("providers", {})
     deadline = table.pop("deadline_seconds", 600)
     lease = table.pop("lease_seconds", 30)
+    search = table.pop("search_seconds", 180)
     if table:
         raise BadSettings(
             f"{str(folder / FILE)!r} has {next(iter(table))!r}; it may have home, "
-            "deadline_seconds, lease_seconds and [providers.NAME] tables"
+            "deadline_seconds, lease_seconds, search_seconds and [providers.NAME] tables"
         )
     if not isinstance(providers, dict) or not all(isinstance(t, dict) for t in providers.values()):
         raise BadSettings(f"{str(folder / FILE)!r}: write providers as [providers.NAME] tables")
@@ -53,6 +56,7 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
         environment=environment,
         deadline=_seconds("deadline_seconds", deadline),
         lease=_seconds("lease_seconds", lease),
+        search=_seconds("search_seconds", search),
     )
 
 

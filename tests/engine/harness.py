@@ -29,7 +29,7 @@ from anybatch.providers.flow import Reply
 from anybatch.providers.provider import Provider
 from anybatch.settings import Settings
 from anybatch.store.sqlite import SqliteStore
-from anybatch.testing import Crash, CrashAt, FakeEndpoint
+from anybatch.testing import Crash, CrashAt, FakeEndpoint, FakeOpenAI
 from anybatch.testing.clock import START
 
 LIFE_S = 30.0
@@ -96,7 +96,14 @@ class SmallBatches(Workspace):
     def provider_of(self, spec: Spec, pace: Pace = NO_PACE) -> Provider:
         found = super().provider_of(spec, pace)
         groups = found.groups_prefixes if self.groups is None else self.groups
-        return replace(found, limits=self.limits, concurrency=self.calls, groups_prefixes=groups)
+        batch = None if found.batch is None else replace(found.batch, limits=self.limits)
+        return replace(
+            found,
+            limits=self.limits,
+            concurrency=self.calls,
+            groups_prefixes=groups,
+            batch=batch,
+        )
 
     def executor_for(self, provider: Provider, spec: Spec) -> CallExecutor:
         if self.open_executor is None:
@@ -177,6 +184,8 @@ class World:
     model: Model | None = None
     endpoint: FakeEndpoint | None = None
     """What answers, where no model does."""
+    service: FakeOpenAI | None = None
+    """A provider that takes batches."""
     groups: bool = False
     limits: Limits = LIMITS
     calls: int = CALLS
@@ -206,7 +215,8 @@ class World:
 
     @property
     def _counted(self) -> "Model | Bill":
-        return Bill(self.endpoint) if self.endpoint is not None else self.model or Model()
+        endpoint = self.service.calls if self.service is not None else self.endpoint
+        return Bill(endpoint) if endpoint is not None else self.model or Model()
 
     def source(self) -> Source:
         return open_source(list(self.rows) if self.in_memory else self._file)

@@ -32,6 +32,7 @@ def broken_promises(world: World, *, outcomes: Counts | None = None, repeats: in
             *_nothing_is_left_over(world, store),
             *_each_row_came_out_once(world),
             *_no_more_was_repeated_than_reported(world, store, runs[0], repeats),
+            *_nothing_was_paid_twice(world),
         ]
     finally:
         store.close()
@@ -44,7 +45,8 @@ def _run_has_ended(store: Store, run: Run, outcomes: Counts) -> Iterator[str]:
     if standing(batches) != outcomes:
         yield f"outcomes are {standing(batches)}, not {outcomes}"
     for batch in batches:
-        if batch.status != "collected" or batch.owner is not None:
+        over = "collected" if batch.remote is None else "cleaned"
+        if batch.status != over or batch.owner is not None:
             yield f"batch {batch.id} is {batch.status}, owned by {batch.owner}"
 
 
@@ -96,3 +98,16 @@ def _no_more_was_repeated_than_reported(
     most = (world.lives - 1) * batches_at_once * window
     if reported > most:
         yield f"{reported} calls are said to be repeated, but {most} is the most there can be"
+
+
+def _nothing_was_paid_twice(world: World) -> Iterator[str]:
+    """What a provider of batches says: what it billed, and what still lies there."""
+    if world.service is None:
+        return
+    ledger = world.service.ledger
+    if ledger.repeated_batches:
+        yield f"batches were submitted twice: {[batch.id for batch in ledger.repeated_batches]}"
+    if ledger.billed_twice:
+        yield f"{len(ledger.billed_twice)} rows were billed twice"
+    if ledger.leftover_files:
+        yield f"files were left there: {[file.filename for file in ledger.leftover_files]}"

@@ -3,9 +3,16 @@
 import csv
 import os
 import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Barrier
+from zipfile import ZipFile
 
 import msgspec
 import pytest
@@ -13,7 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anybatch.core.model import Batch, Result, Run, Segment
-from anybatch.effects import unwatched
+from anybatch.core.plan import Limits
+from anybatch.datasets.sink import open_sink
+from anybatch.effects import Moment, unwatched
 from anybatch.engine.delivery import results
 from anybatch.errors import OutputExists, StoreCorrupt
 from anybatch.store.journal import SegmentWriter, segment_path
@@ -22,7 +31,7 @@ from anybatch.testing import CrashAt, FakeEndpoint, Status, matching
 from anybatch.testing.clock import START
 from anybatch.wire.jsonl import write_line
 
-from .harness import Model, NewWorld, spec
+from .harness import Model, NewWorld, rows, spec
 
 
 def test_a_run_that_is_half_done_comes_out_with_its_other_rows_pending(
@@ -77,6 +86,149 @@ def test_a_delivery_does_not_overwrite_unless_told_to(new_world: NewWorld) -> No
     assert world.out.read_bytes() == b"mine"
     workspace.deliver(run, world.out, force=True, raw=False)
     assert world.out.read_bytes() == whole
+
+
+FORMATS = ["out.csv", "out.json", "out.jsonl", "out.parquet", "out.xlsx"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_table_that_is_there_already_is_left_as_it_is(name: str, new_world: NewWorld) -> None:
+    world = new_world(
+        spec=spec(), model=Model(), rows=rows(5_000), limits=Limits(max_requests=5_000)
+    )
+    run = world.live()
+    workspace, out = world.open(), world.out.with_name(name)
+
+    first = workspace.deliver(run, out, force=False, raw=False)
+    before = out.stat()
+    second = workspace.deliver(run, out, force=False, raw=False)
+
+    assert (first, second) == (True, False)
+    assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert {path.name for path in out.parent.iterdir()} == {name, world.out.name}
+
+
+def longer(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\n")
+
+
+def shorter(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def rewrite(workbook: Path, part: str, old: bytes, new: bytes) -> None:
+    """Another workbook that holds the same but for what is replaced in one part."""
+    with ZipFile(workbook) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    assert old in parts[part]
+    parts[part] = parts[part].replace(old, new)
+    with ZipFile(workbook, "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+
+
+def edited(path: Path) -> None:
+    rewrite(path, "xl/worksheets/sheet1.xml", b"row 003", b"row 00x")
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        *((name, change) for name in FORMATS for change in (shorter, emptied)),
+        *((name, longer) for name in FORMATS if name != "out.xlsx"),
+        ("out.xlsx", edited),
+    ],
+)
+def test_a_table_that_differs_in_anything_is_not_overwritten(
+    name: str, change: Callable[[Path], None], new_world: NewWorld
+) -> None:
+    world = new_world(spec=spec(), model=Model())
+    run = world.live()
+    workspace, out = world.open(), world.out.with_name(name)
+    workspace.deliver(run, out, force=False, raw=False)
+    change(out)
+    before = out.read_bytes()
+
+    with pytest.raises(OutputExists, match=name):
+        workspace.deliver(run, out, force=False, raw=False)
+
+    assert out.read_bytes() == before
+    assert {path.name for path in out.parent.iterdir()} == {name, world.out.name}
+
+
+def test_a_workbook_of_another_moment_is_the_same_table(new_world: NewWorld) -> None:
+    world = new_world(spec=spec(), model=Model())
+    run = world.live()
+    workspace, out = world.open(), world.out.with_name("out.xlsx")
+    workspace.deliver(run, out, force=False, raw=False)
+    rewrite(out, "docProps/core.xml", b"<dcterms:created", b"<made-long-ago")
+
+    assert not workspace.deliver(run, out, force=False, raw=False)
+
+
+Became = bool | type[OutputExists]
+
+
+def deliver_at_once(out: Path, texts: list[str]) -> list[Became]:
+    """Each text as a table of its own, all published at the same moment; what became of each."""
+    barrier = Barrier(len(texts))
+
+    def probe(effect: str, moment: Moment) -> None:
+        if (effect, moment) == ("sink.rename", "before"):
+            barrier.wait(30)
+
+    def deliver(text: str) -> Became:
+        try:
+            with open_sink(out, columns=["text"], probe=probe) as sink:
+                sink.write([[text]] * 1_000)
+            return not sink.was_there
+        except OutputExists as error:
+            return type(error)
+
+    with ThreadPoolExecutor(len(texts)) as threads:
+        return list(threads.map(deliver, texts))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_of_many_who_write_one_table_at_once_one_does_and_the_others_see_it(
+    name: str, tmp_path: Path
+) -> None:
+    became = deliver_at_once(tmp_path / name, ["same"] * 8)
+
+    assert sorted(became, key=str) == [*[False] * 7, True]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_of_many_who_write_different_tables_at_once_one_wins_whole(tmp_path: Path) -> None:
+    texts = [f"text {n}" for n in range(8)]
+
+    became = deliver_at_once(tmp_path / "out.csv", texts)
+
+    assert became.count(True) == 1
+    assert became.count(OutputExists) == 7
+    winner = texts[became.index(True)]
+    assert (tmp_path / "out.csv").read_text() == "text\n" + f"{winner}\n" * 1_000
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_what_a_killed_writer_of_parquet_had_staged_is_swept_up(new_world: NewWorld) -> None:
+    world = new_world(spec=spec(), model=Model())
+    run = world.live()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    out = world.out.with_name("out.parquet")
+    begun = f".{out.name}.{socket.gethostname()}.{dead.pid}-1.part"
+    for left in (begun, begun + ".jsonl"):
+        out.with_name(left).touch()
+
+    world.open().deliver(run, out, force=False, raw=False)
+
+    assert {path.name for path in out.parent.iterdir()} == {out.name, world.out.name}
 
 
 # --- whatever the journals look like ---

@@ -48,7 +48,7 @@ def online(
     provider = at(base_url, name="fake", key_env="FAKE_API_KEY")
     return Online(
         replace(provider, concurrency=concurrency, rpm=rpm, tpm=tpm),
-        api=api,
+        spec=Spec(provider=provider.name, model="fake-1", api=api),
         key=key,
         deadline=deadline,
         clock=clock or FastClock(),

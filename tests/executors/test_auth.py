@@ -71,8 +71,8 @@ def test_a_model_in_this_process_needs_no_key() -> None:
 
 
 def test_no_key_is_no_header() -> None:
-    assert headers_for(None) == {}
-    assert headers_for("sk-1") == {"authorization": "Bearer sk-1"}
+    assert headers_for(OPENAI, None, {}) == {}
+    assert headers_for(OPENAI, "sk-1", {}) == {"authorization": "Bearer sk-1"}
 
 
 def test_an_echoed_key_is_blotted_out() -> None:

@@ -13,6 +13,7 @@ from anybatch.errors import BadSettings, TransportError
 from anybatch.executors.auth import headers_for
 from anybatch.executors.http import Http, translated
 from anybatch.providers.flow import Call, Reply
+from anybatch.providers.openai import OPENAI
 from anybatch.testing import Call as Received
 from anybatch.testing import Cut, FakeEndpoint, Fault, Stall, Status
 
@@ -22,7 +23,7 @@ SECOND = timedelta(seconds=1)
 
 
 async def send(base_url: str, *, deadline: timedelta = 5 * SECOND, key: str | None = None) -> Reply:
-    async with Http(base_url, headers=headers_for(key), deadline=deadline) as http:
+    async with Http(base_url, headers=headers_for(OPENAI, key, {}), deadline=deadline) as http:
         return await http.send(CHAT)
 
 

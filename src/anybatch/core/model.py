@@ -7,8 +7,22 @@ import msgspec
 
 from .states import BatchStatus, Outcome, RunState
 
-Api = Literal["openai.chat", "openai.responses", "openai.embeddings", "openai.completions"]
+Api = Literal[
+    "openai.chat",
+    "openai.responses",
+    "openai.embeddings",
+    "openai.completions",
+    "anthropic.messages",
+    "gemini.generate",
+    "gemini.embed",
+]
 """The shape of a body."""
+
+EMBEDDINGS: frozenset[Api] = frozenset(("openai.embeddings", "gemini.embed"))
+"""The apis whose answers are numbers: no system prompt, no schema."""
+
+ExecutorName = Literal["batch", "online", "embedded"]
+"""By a provider's batch API, by a real-time endpoint, or by a model in this process."""
 
 Json = dict[str, Any]
 Row = dict[str, Any]
@@ -75,13 +89,50 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 Counts = dict[Outcome, int]
 
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
+class Segment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The part of a batch's journal that one owner wrote."""
 
     token: int
     """The lease token it was written under; it names the file."""
     size: int
     """Committed length in bytes. What lies behind it on disk never happened."""
+    crc: int | None = None
+    """CRC-32 of these bytes; None: nobody took one, so nothing is held against it."""
+
+
+class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What we know of a batch at its provider, written down as soon as it is known."""
+
+    attempt: int = 1
+    """Raised when a submission was looked for and is certainly not there: then it is made again."""
+    input_file: str | None = None
+    """The provider's id of the uploaded requests, where they are uploaded apart."""
+    sent_at: datetime | None = None
+    """When this attempt was about to be submitted; from then on it may exist, whatever we heard."""
+    looks: int = 0
+    """So often it was looked for in vain since."""
+    id: str | None = None
+    """The provider's id of the batch."""
+    status: str | None = None
+    """The provider's own word."""
+    phase_since: datetime | None = None
+    """When the present `status` was first seen."""
+    done: int = 0
+    """Rows that are over by the provider's word."""
+    results: tuple[str, ...] = ()
+    """The files with results, once it has ended."""
+    failed: tuple[Failure, ...] = ()
+    """Why the provider ran nothing of it."""
+    bad_lines: dict[int, Failure] = {}
+    """Of these, those that name a request: by its 1-based place in the batch."""
+    over_quota: bool = False
+    """Whether it ran nothing only because too much was waiting already."""
+    cancelled: bool = False
+    """Whether we asked the provider to cancel it."""
+    tries: int = 0
+    """So often in a row the present step failed."""
+    why: str | None = None
+    """Why it waits, or what last went wrong."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +168,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     window: int = 0
     """At most so many calls of the present owner are under way at once."""
+    executor: ExecutorName = "online"
+    remote: Remote | None = None
+    """Of a batch that goes through a provider's batch API, from its first claim on."""
 
     @property
     def answered(self) -> int:
@@ -137,6 +191,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     output_schema: Json | None = None
     parameters: Json = {}
     """Further fields of every body, such as `temperature`."""
+    executor: ExecutorName | None = None
+    """How it is answered; None until it is planned: as the provider offers it."""
+    tail: Literal["batch", "online"] = "online"
+    """How that is answered which two waves of batches have left."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Doing what was decided about one batch: claim it, answer or cancel what is left, let it go."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,14 +11,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..core.model import Batch, Failure, Json, Request, Result, Run
+from ..core.states import BatchStatus
 from ..effects import Probe
+from ..errors import StoreCorrupt
 from ..executors.executor import CallExecutor
+from ..store.files import damaged
 from ..store.journal import committed_lines
 from ..store.numbers import read_numbers
 from ..store.requests import RequestFile
+from ..store.rows import check_rows_are_there
 from ..store.store import Event, Store
+from ..wire.apis import wire_of
 from ..wire.jsonl import number_of
-from ..wire.openai import with_budget
 from .answers import Reader
 from .recorder import Recorder
 from .waves import numbers_path
@@ -56,14 +60,16 @@ class Work:
         self.note(name, **lease, window=batch.window, left=left)
 
 
-def claim(work: Work, batch: Batch, *, window: int) -> Batch | None:
+def claim(
+    work: Work, batch: Batch, *, window: int, status: BatchStatus = "running"
+) -> Batch | None:
     """Own `batch`, None if somebody else was faster."""
-    if batch.owner is not None:
+    if batch.owner is not None and batch.window:
         # Noted before the claim: a crash in between must not forget the calls of the dead.
         work.note_open_calls("batch.recovered", batch)
     return work.store.claim(
         batch,
-        status="running",
+        status=status,
         owner=work.owner,
         lease_until=work.now() + work.lease,
         window=window,
@@ -76,10 +82,10 @@ async def answer(work: Work, batch: Batch, executor: CallExecutor, *, stop: asyn
 
     async def ask(recorder: Recorder, requests: Iterator[Request]) -> None:
         answering = executor.answer(requests, read=reader.read, record=recorder.record, stop=stop)
-        if not await _until(answering, stop=stop, grace=DRAIN):
+        if not await until(answering, stop=stop, grace=DRAIN):
             work.note_open_calls("batch.abandoned", recorder.batch)
 
-    await _record(work, batch, ask, backlog=executor.backlog)
+    await record(work, batch, ask, backlog=executor.backlog)
 
 
 async def cancel(work: Work, batch: Batch) -> None:
@@ -91,14 +97,18 @@ async def cancel(work: Work, batch: Batch) -> None:
             given_up = [Result(n=r.n, outcome="cancelled", failure=failure) for r in chunk]
             await recorder.record(*given_up)
 
-    await _record(work, batch, give_up, backlog=0)
+    await record(work, batch, give_up, backlog=0)
 
 
 Fill = Callable[[Recorder, Iterator[Request]], Coroutine[Any, Any, None]]
 
 
-async def _record(work: Work, batch: Batch, fill: Fill, *, backlog: int) -> None:
-    """Let `fill` record a result for each request of `batch` that has none, then let it go."""
+async def record(work: Work, batch: Batch, fill: Fill, *, backlog: int) -> None:
+    """Let `fill` record a result for each request of `batch` that has none, then let it go.
+
+    Raises StoreCorrupt at a request that is damaged, once those before it are recorded.
+    """
+    damage: list[StoreCorrupt] = []
     recorder = Recorder(
         batch,
         backlog=backlog,
@@ -113,25 +123,50 @@ async def _record(work: Work, batch: Batch, fill: Fill, *, backlog: int) -> None
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(recorder.run())
             try:
-                await fill(recorder, left_of(work, batch, requests))
+                await fill(recorder, _sound(left_of(work, batch, requests), damage))
             finally:
                 recorder.close()
     await recorder.let_go()
+    if damage:
+        raise damage[0]
+
+
+def _sound(requests: Iterator[Request], damage: list[StoreCorrupt]) -> Iterator[Request]:
+    """`requests` up to the first that is damaged: answers under way are paid for and may arrive."""
+    try:
+        yield from requests
+    except StoreCorrupt as e:
+        damage.append(e)
 
 
 def left_of(work: Work, batch: Batch, requests: RequestFile) -> Iterator[Request]:
-    """The requests of `batch` without a committed result, as they go out."""
+    """The requests of `batch` without a committed result, as they go out.
+
+    Raises StoreCorrupt if there are not as many results as were counted, or no rows for them.
+    """
     folder = work.store.folder(batch.run_id)
+    check_rows_are_there(folder)
     lines = committed_lines(folder, batch.id, batch.journal)
     done = {number_of(line) for _, _, line in lines}
+    if len(done) != batch.answered:
+        found = f"hold {len(done)} results, and the database counts {batch.answered}"
+        raise damaged(folder / f"{batch.id}.*.jsonl", found)
     left = (n for n in numbers_of(work.store, batch) if n not in done)
+    return as_sent(work, batch, requests, left)
+
+
+def as_sent(
+    work: Work, batch: Batch, requests: RequestFile, numbers: Iterable[int]
+) -> Iterator[Request]:
+    """The requests with these numbers, as `batch` sends them."""
     if batch.budget_factor == 1:
-        return requests.read(left)
-    return (_with_budget(work, request, batch) for request in requests.read(left))
+        return requests.read(numbers)
+    return (_with_budget(work, request, batch) for request in requests.read(numbers))
 
 
 def _with_budget(work: Work, request: Request, batch: Batch) -> Request:
-    body = with_budget(work.run.spec.api, request.body, factor=batch.budget_factor)
+    api = work.run.spec.api
+    body = wire_of(api).with_budget(api, request.body, factor=batch.budget_factor)
     return replace(request, body=body)
 
 
@@ -142,7 +177,7 @@ def numbers_of(store: Store, batch: Batch) -> "range | memoryview[int]":
     return read_numbers(numbers_path(store.folder(batch.run_id), batch.id))
 
 
-async def _until(
+async def until(
     answering: Coroutine[Any, Any, None], *, stop: asyncio.Event, grace: timedelta
 ) -> bool:
     """Await `answering`; after `stop`, for `grace` at most. Whether it came to its end."""

@@ -26,6 +26,48 @@ class Cancel:
     batch: Batch
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Claim the batch and submit it to its provider."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recover:
+    """Find out whether the provider took the batch when it was last submitted."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """Ask the provider how the batch is."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRemote:
+    """Ask the provider to end the batch."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collect:
+    """Fetch what the provider has of the batch, and record it."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clean:
+    """Delete what the provider still keeps of the batch: all of it is here."""
+
+    batch: Batch
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Plan the next wave."""
@@ -43,7 +85,10 @@ class Finish:
     """Every row has its outcome."""
 
 
-Action = Answer | Cancel | Retry | Stop | Finish
+Remotely = Submit | Recover | Poll | CancelRemote | Collect | Clean
+"""The steps of a batch that goes through a provider's batch API."""
+
+Action = Answer | Cancel | Remotely | Retry | Stop | Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +102,9 @@ class Snapshot:
     ours: frozenset[str] = frozenset()
     """The batches this process is working on. A lease that ran out does not make us start twice."""
     free: int = 1
-    """How many more batches this process can work on."""
+    """How many more batches this process can work on call by call."""
+    free_remotely: int = 1
+    """How many more steps of batches at a provider this process can take at once."""
 
 
 def decide(seen: Snapshot, now: datetime) -> list[Action]:
@@ -74,32 +121,104 @@ def decide(seen: Snapshot, now: datetime) -> list[Action]:
 
 def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
     cause = tripped(standing(seen.batches))
+    unanswered = [batch for batch in seen.batches if not _is_answered(batch)]
     if cause is not None:
-        return [Stop(outcome=cause)]
-    unfinished = [batch for batch in seen.batches if not _is_over(batch)]
-    if unfinished:
-        ready = [b for b in unfinished if _is_due(b, now) and _is_free(b, now, seen)]
-        return [Answer(batch=batch) for batch in ready[: seen.free]]
+        # What a provider has taken is paid for: it is waited for and fetched before we stop.
+        taken = [batch for batch in unanswered if _is_taken(batch)]
+        return _steps(taken, now, seen) if taken else [Stop(outcome=cause)]
+    uncleaned = [batch for batch in seen.batches if _is_uncleaned(batch)]
+    if unanswered:
+        return _steps([*unanswered, *uncleaned], now, seen)
     if any(left_to_retry(batch, budgeted=seen.run.budgeted) for batch in seen.batches):
         return [Retry()]
-    return [Finish()]
+    return _steps(uncleaned, now, seen) if uncleaned else [Finish()]
 
 
 def _wind_up(seen: Snapshot, now: datetime) -> list[Action]:
-    unfinished = [batch for batch in seen.batches if not _is_over(batch)]
-    if not unfinished:
+    unanswered = [batch for batch in seen.batches if not _is_answered(batch)]
+    uncleaned = [batch for batch in seen.batches if _is_uncleaned(batch)]
+    if not unanswered and not uncleaned:
         return [Finish()]
-    ready = [batch for batch in unfinished if _is_free(batch, now, seen)]
-    return [Cancel(batch=batch) for batch in ready[: seen.free]]
+    return _steps([*unanswered, *uncleaned], now, seen, ending=True)
 
 
-def _is_over(batch: Batch) -> bool:
+def _steps(
+    batches: list[Batch], now: datetime, seen: Snapshot, *, ending: bool = False
+) -> list[Action]:
+    """The next step of each batch that is due and free, as many as this process can take."""
+    free, free_remotely = seen.free, seen.free_remotely
+    actions: list[Action] = []
+    for batch in batches:
+        if not _is_free(batch, now, seen):
+            continue
+        action = _ending(batch) if ending else _next(batch)
+        # What is given up unsent need not wait for its moment.
+        if not isinstance(action, Cancel | CancelRemote) and not _is_due(batch, now):
+            continue
+        if isinstance(action, Answer | Cancel):
+            free -= 1
+            actions += [action] if free >= 0 else []
+        else:
+            free_remotely -= 1
+            actions += [action] if free_remotely >= 0 else []
+    return actions
+
+
+def _next(batch: Batch) -> Answer | Remotely:
+    if batch.executor != "batch":
+        return Answer(batch=batch)
+    match batch.status:
+        case "planned":
+            return Submit(batch=batch)
+        case "submitting":
+            return Recover(batch=batch) if _may_exist(batch) else Submit(batch=batch)
+        case "running":
+            return Poll(batch=batch)
+        case "ended":
+            return Collect(batch=batch)
+        case "collected" | "cleaned":
+            return Clean(batch=batch)
+    assert_never(batch.status)
+
+
+def _ending(batch: Batch) -> Cancel | Remotely:
+    """The next step of a batch of a cancelled run: what is paid for is fetched all the same."""
+    if not _is_taken(batch) and not _is_answered(batch):
+        return Cancel(batch=batch)
+    if batch.status == "running" and batch.remote is not None and not batch.remote.cancelled:
+        return CancelRemote(batch=batch)
+    step = _next(batch)
+    assert not isinstance(step, Answer)
+    return step
+
+
+def _may_exist(batch: Batch) -> bool:
+    """Whether a submission is under way whose answer we do not have."""
+    return batch.remote is not None and batch.remote.sent_at is not None
+
+
+def _is_taken(batch: Batch) -> bool:
+    """Whether a provider has the batch, or may have it."""
+    if batch.executor != "batch":
+        return False
+    return batch.status in ("running", "ended") or (
+        batch.status == "submitting" and _may_exist(batch)
+    )
+
+
+def _is_answered(batch: Batch) -> bool:
+    """Whether every request of the batch has its result."""
     match batch.status:
         case "collected" | "cleaned":
             return True
         case "planned" | "submitting" | "running" | "ended":
             return False
     assert_never(batch.status)
+
+
+def _is_uncleaned(batch: Batch) -> bool:
+    """Whether a provider still keeps something of a batch that is all here."""
+    return batch.status == "collected" and batch.remote is not None
 
 
 def _is_due(batch: Batch, now: datetime) -> bool:

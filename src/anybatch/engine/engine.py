@@ -4,7 +4,7 @@ Any number of processes may run it over one store. They meet only in the databas
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,17 +13,34 @@ from typing import Any, NamedTuple, TypeVar, assert_never
 
 from ..clock import Clock
 from ..core.model import Batch, Run
-from ..core.plan import Limits
+from ..core.plan import LimitsOf
 from ..core.retry import standing, tripped
-from ..core.states import OUTCOMES, TRIPPING, RunState
+from ..core.states import OUTCOMES, TRIPPING, BatchStatus, RunState
 from ..effects import Probe, unwatched
 from ..errors import LeaseLost
+from ..executors.batch import BatchExecutor
 from ..executors.executor import CallExecutor
 from ..processes import dead_among
 from ..store.store import Store
-from . import act
+from . import act, remote
 from .act import Work
-from .decide import Action, Answer, Cancel, Finish, Retry, Snapshot, Stop, decide
+from .decide import (
+    Action,
+    Answer,
+    Cancel,
+    CancelRemote,
+    Clean,
+    Collect,
+    Finish,
+    Poll,
+    Recover,
+    Remotely,
+    Retry,
+    Snapshot,
+    Stop,
+    Submit,
+    decide,
+)
 from .events import Progress, progress
 from .waves import due_again, plan_wave
 
@@ -31,6 +48,18 @@ _LOOK_EVERY = timedelta(seconds=1)
 _REPORT_EVERY = timedelta(milliseconds=100)
 _AT_ONCE = 2
 """Batches under way in one process: one fills the gap while the other's stragglers end."""
+_STEPS_AT_ONCE = 4
+"""Steps of batches at a provider under way in one process: uploads, looks, downloads."""
+
+_STATUS: Mapping[type[Remotely], BatchStatus] = {
+    Submit: "submitting",
+    Recover: "submitting",
+    Poll: "running",
+    CancelRemote: "running",
+    Collect: "ended",
+    Clean: "collected",
+}
+"""The status under which a batch is claimed for each step."""
 
 T = TypeVar("T")
 
@@ -42,10 +71,14 @@ class Engine:
     store: Store
     open_executor: Callable[[], CallExecutor]
     """Called at most once, in a thread, when there is a first request to answer."""
-    limits: Limits
+    open_batches: Callable[[], BatchExecutor]
+    """Likewise, for the first step of a batch that goes through a provider's batch API."""
+    limits_of: LimitsOf
     owner: str
     clock: Clock
+    jitter: Callable[[], float]
     lease: timedelta
+    search: timedelta
     probe: Probe = unwatched
     on_progress: Callable[[Progress], None] = lambda progress: None
 
@@ -69,6 +102,7 @@ class _Ours(NamedTuple):
 
     batch: Batch
     task: asyncio.Task[None]
+    remotely: bool
 
 
 class _Fulfilment:
@@ -88,6 +122,7 @@ class _Fulfilment:
         self._ours: dict[str, _Ours] = {}
         self._seen: dict[str, Batch] = {}
         self._executor: CallExecutor | None = None
+        self._batches: BatchExecutor | None = None
         self._next_report = 0.0
         self._work = Work(
             run=run,
@@ -111,8 +146,9 @@ class _Fulfilment:
             finally:
                 for task in background:
                     task.cancel()
-                if self._executor is not None:
-                    await self._executor.close()
+                for executor in (self._executor, self._batches):
+                    if executor is not None:
+                        await executor.close()
         return self._run
 
     async def _heed_stop(self) -> None:
@@ -151,16 +187,19 @@ class _Fulfilment:
             batches=tuple(self._seen.values()),
             dead=dead_among(owners - {self._engine.owner}),
             ours=frozenset(self._ours),
-            free=_AT_ONCE - len(self._ours),
+            free=_AT_ONCE - sum(not ours.remotely for ours in self._ours.values()),
+            free_remotely=_STEPS_AT_ONCE - sum(ours.remotely for ours in self._ours.values()),
         )
 
     async def _act(self, action: Action, tasks: asyncio.TaskGroup) -> None:
         match action:
             case Answer(batch=batch):
                 executor = await self._opened()
-                await self._take(batch, tasks, executor)
+                await self._take(batch, tasks, partial(self._answer, executor), executor.window)
             case Cancel(batch=batch):
-                await self._take(batch, tasks, None)
+                await self._take(batch, tasks, partial(act.cancel, self._work), 0)
+            case Submit() | Recover() | Poll() | CancelRemote() | Collect() | Clean():
+                await self._take_step(action, tasks)
             case Retry():
                 await self._on_thread(self._plan_wave)
             case Stop(outcome=outcome):
@@ -176,24 +215,46 @@ class _Fulfilment:
             self._executor = await asyncio.to_thread(self._engine.open_executor)
         return self._executor
 
+    async def _answer(self, executor: CallExecutor, batch: Batch) -> None:
+        await act.answer(self._work, batch, executor, stop=self._halt)
+
+    async def _take_step(self, action: Remotely, tasks: asyncio.TaskGroup) -> None:
+        """Take a step of a batch at its provider, and leave it if we are told to stop."""
+        if self._batches is None:
+            self._batches = await asyncio.to_thread(self._engine.open_batches)
+        on = remote.RemoteWork(
+            work=self._work,
+            executor=self._batches,
+            jitter=self._engine.jitter,
+            search=self._engine.search,
+        )
+
+        async def step(batch: Batch) -> None:
+            await act.until(remote.take(on, action, batch), stop=self._stop, grace=act.DRAIN)
+
+        await self._take(action.batch, tasks, step, 0, status=_STATUS[type(action)])
+
     async def _take(
-        self, batch: Batch, tasks: asyncio.TaskGroup, executor: CallExecutor | None
+        self,
+        batch: Batch,
+        tasks: asyncio.TaskGroup,
+        work: Callable[[Batch], Awaitable[None]],
+        window: int,
+        *,
+        status: BatchStatus = "running",
     ) -> None:
-        """Claim `batch` and work on it; without an executor, cancel what is left of it."""
-        window = 0 if executor is None else executor.window
-        claimed = await self._on_thread(partial(act.claim, self._work, batch, window=window))
+        """Claim `batch` and have `work` done on it."""
+        claim = partial(act.claim, self._work, batch, window=window, status=status)
+        claimed = await self._on_thread(claim)
         if claimed is None:
             return
         self._seen[claimed.id] = claimed
-        task = tasks.create_task(self._own(claimed, executor))
-        self._ours[claimed.id] = _Ours(claimed, task)
+        task = tasks.create_task(self._own(claimed, work))
+        self._ours[claimed.id] = _Ours(claimed, task, status != "running" or window == 0)
 
-    async def _own(self, batch: Batch, executor: CallExecutor | None) -> None:
+    async def _own(self, batch: Batch, work: Callable[[Batch], Awaitable[None]]) -> None:
         try:
-            if executor is None:
-                await act.cancel(self._work, batch)
-            else:
-                await act.answer(self._work, batch, executor, stop=self._halt)
+            await work(batch)
         except* LeaseLost:
             await self._note_lost(batch)
         finally:
@@ -208,7 +269,7 @@ class _Fulfilment:
             self._run,
             self._store,
             due_again(self._run),
-            limits=self._engine.limits,
+            limits_of=self._engine.limits_of,
             now=self._clock.now(),
             probe=self._engine.probe,
         )
@@ -233,6 +294,7 @@ class _Fulfilment:
     def _report(self) -> None:
         self._next_report = self._clock.monotonic() + _REPORT_EVERY.total_seconds()
         waiting = None if self._executor is None else self._executor.waiting
+        waiting = waiting or remote.waiting_for(self._seen.values(), self._clock.now())
         self._engine.on_progress(progress(self._run, self._seen.values(), waiting=waiting))
 
     async def _wait(self) -> None:
@@ -252,7 +314,7 @@ class _Fulfilment:
         """Renew our leases on the clock, however slow the work is."""
         while True:
             await self._clock.sleep(self._engine.lease.total_seconds() / 3)
-            for claimed, task in list(self._ours.values()):
+            for claimed, task, _ in list(self._ours.values()):
                 until = self._clock.now() + self._engine.lease
                 renew = partial(self._store.renew, claimed, lease_until=until)
                 if not await self._on_thread(renew) and not task.done():

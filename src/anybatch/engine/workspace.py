@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from ..clock import Clock, SystemClock
-from ..core.model import Request, Result, Run, Spec
+from ..core.model import EMBEDDINGS, ExecutorName, Request, Result, Run, Spec
+from ..core.plan import Limits
 from ..core.states import COME_BACK_FOR, TRIPPING, Outcome
 from ..datasets.sink import open_sink
 from ..datasets.source import Source
 from ..effects import Probe, unwatched
 from ..errors import UsageError
 from ..executors.auth import key_for
+from ..executors.batch import BatchExecutor
 from ..executors.embedded import Embedded, weights
 from ..executors.executor import CallExecutor
 from ..executors.online import Online
@@ -32,7 +34,7 @@ from ..store.store import Store
 from .delivery import joined_rows, layout_of, results
 from .engine import Engine
 from .events import Progress, progress, repeated
-from .intake import Intake, changed, plan
+from .intake import Intake, changed, fingerprint, parts_of, plan
 from .waves import Choose, after_fix, asked_for, plan_wave
 
 
@@ -122,14 +124,29 @@ class Workspace:
         differs = changed(before, run.parts) if is_new and before is not None else []
         return Planned(run, is_new, differs, before)
 
+    def is_new(self, source: Source, spec: Spec) -> bool:
+        """Whether nobody has asked `spec` of `source` yet; False if only its rows could tell."""
+        data = None if source.requests else source.digest()
+        if data is None:
+            return False
+        asked = _with_defaults(spec, self.provider_of(spec))
+        return self.store.same_run(fingerprint(parts_of(asked, data))) is None
+
+    def is_over(self, run: Run) -> bool:
+        """Whether the command of `run`, typed again, finds nothing left to do."""
+        return run.state == "ended" and not self._comes_back(run)
+
+    def _comes_back(self, run: Run) -> bool:
+        counts = self.progress(run).counts
+        fixable = not COME_BACK_FOR.isdisjoint(counts) and "cancelled" not in counts
+        return run.state == "stopped" or (run.state == "ended" and fixable)
+
     def reopen(self, run: Run) -> Run:
         """Let a run go on that stopped or ended for want of a key, an account, a model or a line.
 
         The rows that failed for it are tried again.
         """
-        counts = self.progress(run).counts
-        fixable = not COME_BACK_FOR.isdisjoint(counts) and "cancelled" not in counts
-        if run.state != "stopped" and not (run.state == "ended" and fixable):
+        if not self._comes_back(run):
             return run
         self.check(self.provider_of(run.spec), run.spec)
         self.store.set_state(run, "open")
@@ -137,25 +154,32 @@ class Workspace:
         self._plan_wave(run, after_fix)
         return self.store.run(run.id)
 
+    def retriable(self, run: Run, outcomes: frozenset[Outcome]) -> int:
+        """How many rows `retry` would ask again. Raises UsageError for what cannot be retried."""
+        if run.state == "cancelling":
+            raise UsageError(
+                f"run {run.id} is being cancelled; `anybatch cancel {run.id}` sees it to its end"
+            )
+        if run.state == "open":
+            raise UsageError(f"run {run.id} is not over yet; type its command again to go on")
+        self.check(self.provider_of(run.spec), run.spec)
+        counts = self.progress(run).counts
+        return sum(counts.get(outcome, 0) for outcome in _with_what_stopped(run, outcomes))
+
     def retry(self, run: Run, outcomes: frozenset[Outcome]) -> int:
         """Plan another wave of the rows with these outcomes; how many there are.
 
         A run that the breaker stopped goes on as well, so what tripped it is asked again too.
         """
-        if run.state == "cancelling":
-            raise UsageError(f"run {run.id} is being cancelled; wait until it has ended")
-        if run.state == "open":
-            raise UsageError(f"run {run.id} is not over yet; type its command again to go on")
-        if run.state == "stopped":
-            outcomes |= TRIPPING
-        self.check(self.provider_of(run.spec), run.spec)
+        self.retriable(run, outcomes)
         self.store.set_state(run, "open")
-        return self._plan_wave(self.store.run(run.id), asked_for(outcomes, run))
+        choose = asked_for(_with_what_stopped(run, outcomes), run)
+        return self._plan_wave(self.store.run(run.id), choose)
 
     def _plan_wave(self, run: Run, choose: Choose) -> int:
-        limits = self.provider_of(run.spec).limits
+        limits_of = self.provider_of(run.spec).limits_of
         now = self.clock.now()
-        return plan_wave(run, self.store, choose, limits=limits, now=now, probe=self.probe)
+        return plan_wave(run, self.store, choose, limits_of=limits_of, now=now, probe=self.probe)
 
     def ask_to_cancel(self, run: Run) -> Run:
         """Mark `run` so that nothing more of it is sent; whoever works on it winds it up."""
@@ -171,15 +195,21 @@ class Workspace:
         pace: Pace = Pace(),
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Run:
-        """Work on `run` until it is over or `stop` is set; the run as it is then."""
-        provider = self.provider_of(run.spec, pace)
+        """Work on `run` until it is over or `stop` is set; the run as it is then.
+
+        To wind up what is cancelled takes no provider: nothing is sent.
+        """
+        winds_up = run.state == "cancelling"
         engine = Engine(
             store=self.store,
-            open_executor=lambda: self.executor_for(provider, run.spec),
-            limits=provider.limits,
+            open_executor=lambda: self.executor_for(self.provider_of(run.spec, pace), run.spec),
+            open_batches=lambda: self.batches_of(self.provider_of(run.spec, pace), run.spec),
+            limits_of=_unused if winds_up else self.provider_of(run.spec).limits_of,
             owner=self.owner,
             clock=self.clock,
+            jitter=self.jitter,
             lease=self.settings.lease,
+            search=self.settings.search,
             probe=self.probe,
             on_progress=on_progress,
         )
@@ -193,8 +223,20 @@ class Workspace:
             return Embedded(model, api=spec.api, calls=calls, probe=self.probe)
         return Online(
             provider,
-            api=spec.api,
+            spec=spec,
             key=key_for(provider, self.settings.environment),
+            deadline=self.settings.deadline,
+            clock=self.clock,
+            jitter=self.jitter,
+            probe=self.probe,
+        )
+
+    def batches_of(self, provider: Provider, spec: Spec) -> BatchExecutor:
+        """The way to get batches answered by a provider's batch API. Opens connections."""
+        return BatchExecutor(
+            provider,
+            key=key_for(provider, self.settings.environment),
+            spec=spec,
             deadline=self.settings.deadline,
             clock=self.clock,
             jitter=self.jitter,
@@ -248,12 +290,23 @@ class Workspace:
     def columns(self, run: Run) -> tuple[str, ...]:
         return layout_of(run).columns
 
-    def deliver(self, run: Run, out: str | Path, *, force: bool, raw: bool) -> None:
-        """Write the joined table to `out`, all or nothing."""
+    def deliver(self, run: Run, out: str | Path, *, force: bool, raw: bool) -> bool:
+        """Write the joined table to `out`, all or nothing; False if it stood there already."""
         columns = self.columns(run)
         with open_sink(out, columns=columns, force=force, raw=raw, probe=self.probe) as sink:
             for rows in self.joined(run):
                 sink.write(rows)
+        return not sink.was_there
+
+
+def _unused(executor: ExecutorName) -> Limits:
+    """For a run of which no batch will be cut any more."""
+    return Limits(max_requests=1)
+
+
+def _with_what_stopped(run: Run, outcomes: frozenset[Outcome]) -> frozenset[Outcome]:
+    """`outcomes`, and those that tripped the breaker: a run that goes on would trip over them."""
+    return outcomes | TRIPPING if run.state == "stopped" else outcomes
 
 
 def open_workspace(settings: Settings) -> Workspace:
@@ -262,7 +315,26 @@ def open_workspace(settings: Settings) -> Workspace:
 
 
 def _with_defaults(spec: Spec, provider: Provider) -> Spec:
-    """`spec` with the provider's own parameters under the caller's."""
-    if not provider.parameters or spec.api == "openai.embeddings":
+    """`spec` with its executor, and with the provider's own parameters under the caller's."""
+    spec = structs.replace(spec, executor=_executor_of(spec, provider))
+    if not provider.parameters or spec.api in EMBEDDINGS:
         return spec
     return structs.replace(spec, parameters={**provider.parameters, **spec.parameters})
+
+
+def _executor_of(spec: Spec, provider: Provider) -> ExecutorName:
+    """How `spec` is answered: as was asked, else by the batch API where there is one.
+
+    An address that the caller gave is taken to answer in real time: it may have no batch API.
+    """
+    if provider.base_url is None:
+        return "embedded"
+    has_batches = provider.batch is not None and spec.api in provider.batch.apis
+    if spec.executor == "batch" and not has_batches:
+        raise UsageError(
+            f"provider {provider.name!r} has no batch API for {spec.api} that we know of; "
+            "leave out --executor batch"
+        )
+    if spec.executor is not None:
+        return spec.executor
+    return "batch" if has_batches and spec.base_url is None else "online"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from ..core.model import Json
 from ..errors import BadSettings
 from ..providers.provider import Provider
 
@@ -46,9 +47,13 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def headers_for(key: str | None) -> dict[str, str]:
-    """The headers that carry the key."""
-    return {} if key is None else {"authorization": f"Bearer {key}"}
+def headers_for(provider: Provider, key: str | None, parameters: Json) -> dict[str, str]:
+    """What every call carries: the key, where there is one, and what the service wants besides."""
+    headers = dict(provider.headers(parameters))
+    if key is not None:
+        bearer = provider.auth == "authorization"
+        headers[provider.auth] = f"Bearer {key}" if bearer else key
+    return headers
 
 
 def redacted(body: bytes, key: str | None) -> bytes:

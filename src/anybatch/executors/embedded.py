@@ -104,7 +104,7 @@ def load(path: Path, *, name: str, api: Api, calls: int) -> Handle:
             return lambda body, unwanted: handle(_with_schema(body), unwanted)
         case "openai.embeddings":
             return _embeddings(xllamacpp, parameters, path)
-        case "openai.responses":
+        case _:
             raise BadSettings(f"a model in this process does not take {api}; use openai.chat")
 
 

@@ -3,19 +3,26 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import pyreqwest.exceptions as foreign
 from pyreqwest.client import ClientBuilder
 from pyreqwest.http import HeaderMap
+from pyreqwest.multipart import FormBuilder, PartBuilder
+from pyreqwest.request import RequestBuilder
 
 from ..effects import Probe, effect, unwatched
 from ..errors import BadSettings, TransportError
-from ..providers.flow import Call, Reply
+from ..providers.flow import Call, Reply, Upload
 from .auth import is_loopback
 
 _CONNECT_TIMEOUT = timedelta(seconds=10)
+_TRANSFER_TIMEOUT = timedelta(hours=1)
+"""For a file of some hundred megabytes on a slow line."""
+_CHUNK = 1 << 18
 _UNCONNECTED = "client error (Connect)"
 """What the client says when there never was a connection: refused, not found, no TLS, too slow."""
 
@@ -60,13 +67,20 @@ class Http:
         await self._client.close()
 
     async def send(self, call: Call) -> Reply:
-        """Send `call` once; the whole reply, or TransportError."""
+        """Send `call` once; the whole reply, or TransportError.
+
+        What an earlier call left of a download is kept and gone on with.
+        """
         try:
-            request = self._client.request(call.method, self._base_url + call.path)
+            request = self._client.request(call.method, self._address(call))
             if call.body is not None:
                 request = request.header("content-type", "application/json").body_bytes(call.body)
             if call.headers:
                 request = request.headers(dict(call.headers))
+            if call.download is not None:
+                return await self._download(request, call.download)
+            if call.upload is not None:
+                request = _uploading(request, call.upload)
             with self._sending:
                 response = await request.build().send()
             with self._receiving:
@@ -75,6 +89,66 @@ class Http:
         except (foreign.PyreqwestError, ValueError):
             with translated(self._base_url):
                 raise
+
+    def _address(self, call: Call) -> str:
+        """Where a call goes. Raises TransportError for another host: it would get the key."""
+        if call.path.startswith("/") and not call.before:
+            return self._base_url + call.path
+        parts = urlsplit(self._base_url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if call.before:
+            return f"{origin}{call.before}{parts.path}{call.path}"
+        if not call.path.startswith(origin + "/"):
+            where = urlsplit(call.path).netloc
+            raise TransportError(f"the service sends us to {where!r}: not followed", sent=False)
+        return call.path
+
+    async def _download(self, request: RequestBuilder, to: Path) -> Reply:
+        part = to.with_name(to.name + ".part")
+        have = part.stat().st_size if part.exists() else 0
+        # Compressed, a part of the bytes would be a part of something else.
+        request = request.header("accept-encoding", "identity").timeout(_TRANSFER_TIMEOUT)
+        if have:
+            request = request.header("range", f"bytes={have}-")
+        with self._sending:
+            stream = request.build_streamed()
+        async with stream as response:
+            headers = _headers(response.headers)
+            if not 200 <= response.status < 300:
+                part.unlink(missing_ok=True)  # also when it is said to be whole already
+                body = bytes(await response.bytes())
+                return Reply(status=response.status, body=body, headers=headers)
+            goes_on = response.status == 206 and _begins_at(headers, have)
+            with self._receiving, open(part, "ab" if goes_on else "wb") as file:
+                while chunk := await response.body_reader.read(_CHUNK):
+                    file.write(chunk)
+        part.replace(to)
+        return Reply(status=response.status, body=b"", headers=headers)
+
+
+def _uploading(request: RequestBuilder, upload: Upload) -> RequestBuilder:
+    """`request` with a file as its body, read while it is sent."""
+    request = request.timeout(_TRANSFER_TIMEOUT)
+    if upload.fields is None:
+        size = str(upload.path.stat().st_size)  # else it would go out in chunks, of unknown length
+        request = request.header("content-type", "application/json").header("content-length", size)
+        return request.body_stream(_pieces(upload.path))
+    form = FormBuilder()
+    for name, value in upload.fields.items():
+        form = form.text(name, value)
+    file = PartBuilder.from_sync_file(upload.path).file_name(upload.name)
+    return request.multipart(form.part("file", file.mime("application/jsonl")))
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while piece := file.read(_CHUNK):
+            yield piece
+
+
+def _begins_at(headers: Mapping[str, str], offset: int) -> bool:
+    """Whether a part of a file is the part that was asked for."""
+    return headers.get("content-range", "").startswith(f"bytes {offset}-")
 
 
 def _headers(raw: HeaderMap) -> dict[str, str]:

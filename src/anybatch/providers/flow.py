@@ -1,19 +1,47 @@
-"""A call and its reply, as data: what a conversation with a service is made of."""
+"""A call and its reply, as data, and conversations made of them.
 
-from collections.abc import Mapping
+A flow is a generator: it yields a `Call`, is sent the `Reply`, and returns what it was for. It does
+no I/O, so it is tested with `next` and `send`; `executors/batch.py` drives it over a connection.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import msgspec
+
+from ..core.model import Failure
+from ..core.states import Outcome
 
 NO_HEADERS: Mapping[str, str] = {}
 
 
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """A file as the body of a call: so that no batch passes through memory."""
+
+    path: Path
+    """Where its content lies."""
+    name: str
+    """What the service is told it is called."""
+    fields: Mapping[str, str] | None = None
+    """The other fields of a multipart form; None: the file is the body itself."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send. `path` is joined to the provider's base URL."""
+    """What to send. `path` is joined to the provider's base URL, or is an address of that host."""
 
     method: str
     path: str
     body: bytes | None = None
     headers: Mapping[str, str] = NO_HEADERS
+    upload: Upload | None = None
+    """Sent instead of `body`."""
+    download: Path | None = None
+    """Where a 2xx reply's body goes, instead of into the reply."""
+    once: bool = False
+    """Whether it must not be sent again unless it certainly never arrived."""
+    before: str = ""
+    """What goes between the host of the base URL and its path: some services have a second tree."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +55,68 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
+
+
+T = TypeVar("T")
+
+Flow: TypeAlias = Generator[Call, Reply, T]
+"""A conversation that ends in a T. It raises Refused where the service says no."""
+
+
+class Refused(Exception):
+    """The service refuses what a flow asked for."""
+
+    def __init__(self, outcome: Outcome, failure: Failure, *, status: int) -> None:
+        super().__init__(failure.message)
+        self.outcome = outcome
+        self.failure = failure
+        self.status = status
+
+
+ReadFailure = Callable[[int, bytes], tuple[Outcome, Failure]]
+"""What a reply that is not 2xx means: its status and its body."""
+
+
+def accept(reply: Reply, *, failure: ReadFailure) -> None:
+    """Raise Refused for a reply that is not 2xx."""
+    if not reply.ok:
+        raise Refused(*failure(reply.status, reply.body), status=reply.status)
+
+
+def read(reply: Reply, reader: Callable[[bytes], T], *, failure: ReadFailure) -> T:
+    """What a 2xx reply says. Raises Refused for any other, and for one that cannot be read."""
+    accept(reply, failure=failure)
+    try:
+        return reader(reply.body)
+    except ValueError as e:
+        said = Failure(message=f"HTTP {reply.status} with an unreadable body: {e}"[:500])
+        raise Refused("server_error", said, status=reply.status) from e
+
+
+_PAGES = 100
+"""So many pages of a list are read at most."""
+
+Page: TypeAlias = tuple[list[T], str | None]
+"""What is on a page of a list, and the cursor of the next one."""
+
+
+def paged(
+    path: Callable[[str | None], str],
+    reader: Callable[[bytes], Page[T]],
+    *,
+    failure: ReadFailure,
+    enough: Callable[[list[T]], bool] = lambda page: False,
+) -> Flow[list[T]]:
+    """All that is listed, page by page, until one is `enough`.
+
+    `path` is the address of the page with a cursor.
+    """
+    listed: list[T] = []
+    cursor: str | None = None
+    for _ in range(_PAGES):
+        reply = yield Call(method="GET", path=path(cursor))
+        page, cursor = read(reply, reader, failure=failure)
+        listed += page
+        if cursor is None or enough(page):
+            break
+    return listed

@@ -5,7 +5,7 @@ from .provider import Provider
 
 LOCAL = Provider(
     name="local",
-    apis=frozenset(("openai.chat", "openai.embeddings", "openai.completions")),
+    apis=("openai.chat", "openai.embeddings", "openai.completions"),
     limits=Limits(max_requests=1_000),
     concurrency=8,
     # A small model left alone may ramble to the end of its context.

@@ -1,6 +1,116 @@
-"""OpenAI: addresses and limits."""
+"""OpenAI: addresses, limits and the conversations of its Batch API."""
 
-from .provider import Provider
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
 
-OPENAI = Provider(name="openai", base_url="https://api.openai.com/v1", key_env="OPENAI_API_KEY")
+from msgspec.structs import replace
+
+from ..core.plan import Limits
+from ..wire import openai_batch as lines
+from ..wire.batch import RemoteBatch
+from ..wire.openai import read_failure
+from .flow import Call, Flow, Upload, accept, paged, read
+from .provider import OPENAI_APIS, BatchApi, Provider, Submission
+
+_OVERHEAD = 160
+"""Bytes that a line adds to its body: its custom_id, method and url."""
+SLACK = timedelta(minutes=5)
+"""By so much our clock and the service's may differ."""
+
+
+def upload(file: Upload) -> Flow[str]:
+    """Send the requests; the id of the file they became."""
+    sent = replace(file, fields={"purpose": "batch"})
+    reply = yield Call(method="POST", path="/files", upload=sent)
+    return read(reply, lines.read_file, failure=read_failure)
+
+
+def find_upload(name: str) -> Flow[list[str]]:
+    """The ids of all batch input files with this name."""
+    path = partial(_page, "/files?purpose=batch&limit=1000")
+    files = yield from paged(path, lines.read_files, failure=read_failure)
+    return [file for file, called in files if called == name]
+
+
+def create(submission: Submission) -> Flow[RemoteBatch]:
+    """Submit what was uploaded."""
+    assert submission.file is not None
+    body = lines.write_create(
+        input_file=submission.file, api=submission.api, intent=submission.intent
+    )
+    reply = yield Call(method="POST", path="/batches", body=body, once=True)
+    return read(reply, lines.read_batch, failure=read_failure)
+
+
+def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches with our mark. The list begins with the newest, so it is read back to `since`."""
+
+    def reaches_back(page: list[RemoteBatch]) -> bool:
+        made = page[-1].created_at if page else None
+        return made is not None and made < since - SLACK
+
+    path = partial(_page, "/batches?limit=100")
+    seen = yield from paged(path, lines.read_batches, failure=read_failure, enough=reaches_back)
+    return [batch for batch in seen if batch.intent == submission.intent]
+
+
+def poll(batch_id: str) -> Flow[RemoteBatch]:
+    """How the batch is."""
+    reply = yield Call(method="GET", path=f"/batches/{quote(batch_id, safe='')}")
+    return read(reply, lines.read_batch, failure=read_failure)
+
+
+def fetch(file: str, to: Path) -> Flow[None]:
+    """Download a file of results."""
+    path = f"/files/{quote(file, safe='')}/content"
+    reply = yield Call(method="GET", path=path, download=to)
+    accept(reply, failure=read_failure)
+
+
+def cancel(batch_id: str) -> Flow[RemoteBatch]:
+    """Ask for an end; how the batch is now. One that is over already is simply that."""
+    reply = yield Call(method="POST", path=f"/batches/{quote(batch_id, safe='')}/cancel", body=b"")
+    if reply.status == 409:
+        return (yield from poll(batch_id))
+    return read(reply, lines.read_batch, failure=read_failure)
+
+
+def delete(file: str) -> Flow[None]:
+    """Delete a file."""
+    reply = yield Call(method="DELETE", path=f"/files/{quote(file, safe='')}")
+    if reply.status != 404:
+        accept(reply, failure=read_failure)
+
+
+def _page(path: str, cursor: str | None) -> str:
+    return path if cursor is None else f"{path}&after={quote(cursor, safe='')}"
+
+
+BATCHES = BatchApi(
+    apis=frozenset(OPENAI_APIS),
+    limits=Limits(max_requests=50_000, max_bytes=200_000_000, overhead=_OVERHEAD),
+    window=timedelta(hours=24),
+    retention=timedelta(days=30),
+    source="OpenAI's batch guide and OpenAPI description 2.3.0, checked 2026-11-20",
+    framing=(b"", b"\n", b"\n"),
+    write_request=lines.write_request,
+    read_line=lines.read_line,
+    upload=upload,
+    find_upload=find_upload,
+    create=create,
+    find=find,
+    poll=poll,
+    fetch=fetch,
+    cancel=cancel,
+    delete=delete,
+)
+
+OPENAI = Provider(
+    name="openai",
+    base_url="https://api.openai.com/v1",
+    key_env="OPENAI_API_KEY",
+    batch=BATCHES,
+)
 """Base URL and key variable as in the official SDK 3.51, checked 2026-11-20."""

@@ -1,15 +1,82 @@
 """What we know of a service, as data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
 
-from ..core.model import Api
+from ..core.model import Api, ExecutorName, Json
 from ..core.plan import Limits
+from ..wire.batch import RemoteBatch, ResultLine
+from .flow import Flow, Upload
 
-ALL_APIS: frozenset[Api] = frozenset(
-    ("openai.chat", "openai.responses", "openai.embeddings", "openai.completions")
+OPENAI_APIS: tuple[Api, ...] = (
+    "openai.chat",
+    "openai.responses",
+    "openai.embeddings",
+    "openai.completions",
 )
+Auth = Literal["authorization", "x-api-key", "x-goog-api-key"]
+"""The header that carries the key; the first one says `Bearer` before it."""
+
+
+def no_headers(parameters: Json) -> Mapping[str, str]:
+    """For a service that wants no header of its own."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A batch that is ready to be submitted."""
+
+    intent: str
+    """Our mark, by which it can be found again."""
+    api: Api
+    model: str | None
+    size: int
+    """How many requests it holds."""
+    file: str | None
+    """The provider's id of its uploaded requests, where they are uploaded apart."""
+    requests: Path
+    """Where the requests lie as they are sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchApi:
+    """A provider's batch API: its limits, its lines and the conversations it takes.
+
+    Every flow but `create` may be repeated at will.
+    """
+
+    apis: frozenset[Api]
+    limits: Limits
+    window: timedelta
+    """After which the provider gives up what it has not run."""
+    retention: timedelta
+    """After which it deletes the results."""
+    source: str
+    """Where these facts are from, and when that was looked at."""
+    framing: tuple[bytes, bytes, bytes]
+    """What stands before the first, between two and behind the last request."""
+    write_request: Callable[[Api, str, bytes], bytes]
+    """A request as it is sent: of which api, under which custom_id, which body."""
+    read_line: Callable[[bytes], ResultLine]
+    upload: Callable[[Upload], Flow[str]] | None
+    """Send the requests; the provider's id of them. None: they are sent with `create`."""
+    find_upload: Callable[[str], Flow[list[str]]] | None
+    """The ids of all that was uploaded under this name."""
+    create: Callable[[Submission], Flow[RemoteBatch]]
+    find: Callable[[Submission, datetime], Flow[list[RemoteBatch]]]
+    """All batches that may be this submission, made since that moment."""
+    poll: Callable[[str], Flow[RemoteBatch]]
+    fetch: Callable[[str, Path], Flow[None]]
+    """Download a file of results."""
+    cancel: Callable[[str], Flow[RemoteBatch]]
+    delete: Callable[[str], Flow[None]]
+    """Delete a file; one that is gone counts as deleted."""
+    marks: bool = True
+    """Whether a batch carries our mark, so that `find` is certain of what it finds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +88,11 @@ class Provider:
     """Up to and including `/v1`; None: a model in this process."""
     key_env: str | None = None
     """The environment variable that holds the key; None: it takes none."""
-    apis: frozenset[Api] = ALL_APIS
+    apis: tuple[Api, ...] = OPENAI_APIS
+    """The first one is meant where none is named."""
+    auth: Auth = "authorization"
+    headers: Callable[[Json], Mapping[str, str]] = no_headers
+    """What every call carries beside the key, given a run's parameters."""
     limits: Limits = Limits(max_requests=10_000)
     """Of a batch that is answered call by call: small enough to share, large enough to be rare."""
     concurrency: int = 64
@@ -34,3 +105,12 @@ class Provider:
     """Fields that every body gets unless the caller sets them."""
     groups_prefixes: bool = False
     """Whether requests that share a prefix should go out next to each other."""
+    batch: BatchApi | None = None
+    """None: it has none, or we do not know it."""
+
+    def limits_of(self, executor: ExecutorName) -> Limits:
+        """What a batch may hold that is answered this way."""
+        if executor == "batch":
+            assert self.batch is not None
+            return self.batch.limits
+        return self.limits

@@ -5,15 +5,28 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..core.model import Api
 from ..errors import BadSettings
 from . import compatible
+from .anthropic import ANTHROPIC
 from .compatible import DOUBLEWORD, GROQ, MISTRAL, TOGETHER
+from .gemini import GEMINI
 from .local import LOCAL
 from .openai import OPENAI
 from .provider import Provider
 
 BUILT_IN: Mapping[str, Provider] = {
-    provider.name: provider for provider in (LOCAL, OPENAI, GROQ, TOGETHER, MISTRAL, DOUBLEWORD)
+    provider.name: provider
+    for provider in (
+        LOCAL,
+        OPENAI,
+        ANTHROPIC,
+        GEMINI,
+        GROQ,
+        TOGETHER,
+        MISTRAL,
+        DOUBLEWORD,
+    )
 }
 
 _NUMBER = (int, "a whole number above 0")
@@ -23,6 +36,7 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "concurrency": _NUMBER,
     "rpm": _NUMBER,
     "tpm": _NUMBER,
+    "batch_requests": _NUMBER,
     "parameters": (dict, "a table"),
 }
 """What a [providers.NAME] table may have."""
@@ -38,8 +52,7 @@ def find(
     known = BUILT_IN.get(name)
     if base_url is not None:
         base_url = checked_url(base_url, where="--base-url")
-        key_env = known.key_env if known is not None else _key_variable(name)
-        found = compatible.at(base_url, name=name, key_env=key_env)
+        found = _at(base_url, name=name, known=known)
     elif known is not None:
         found = known
     elif name in configured and "base_url" in configured[name]:
@@ -47,6 +60,21 @@ def find(
     else:
         raise BadSettings(_unknown(name, configured))
     return _with_settings(found, configured.get(name, {}), keep_url=base_url is not None)
+
+
+def default_api(name: str) -> Api:
+    """The api that is meant where only a provider is named."""
+    known = BUILT_IN.get(name)
+    return OPENAI.apis[0] if known is None else known.apis[0]
+
+
+def _at(base_url: str, *, name: str, known: Provider | None) -> Provider:
+    """What answers at `base_url`: it speaks as `name` does, OpenAI's wire if nobody knows."""
+    if known is not None and not known.apis[0].startswith("openai."):
+        return replace(known, base_url=base_url)
+    key_env = known.key_env if known is not None else _key_variable(name)
+    batch = known.batch if known is not None else None
+    return compatible.at(base_url, name=name, key_env=key_env, batch=batch)
 
 
 def _with_settings(found: Provider, table: Mapping[str, Any], *, keep_url: bool) -> Provider:
@@ -66,6 +94,12 @@ def _with_settings(found: Provider, table: Mapping[str, Any], *, keep_url: bool)
         changes.pop("base_url", None)
     if changes.get("key_env") == "":
         changes["key_env"] = None
+    most = changes.pop("batch_requests", None)
+    if most is not None and found.batch is not None:
+        limits = replace(
+            found.batch.limits, max_requests=min(most, found.batch.limits.max_requests)
+        )
+        changes["batch"] = replace(found.batch, limits=limits)
     return replace(found, **changes)
 
 

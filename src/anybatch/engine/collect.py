@@ -1,0 +1,155 @@
+"""Results that a provider returned, matched to the requests they answer: by name, never by place.
+
+Nothing the provider says is taken for granted. Names that are not ours, that come twice with
+different answers or do not fit the request they name are set aside; rows without a result get one
+that says so.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..core.ids import custom_id, number_in
+from ..core.model import Batch, Failure, Remote, Request, Result
+from ..core.states import Outcome
+from ..providers.flow import Reply
+from ..store.journal import committed_lines
+from ..store.requests import RequestFile
+from ..wire.batch import ResultLine
+from ..wire.jsonl import number_of
+from . import act
+from .act import Work
+from .answers import Reader
+
+_KEPT_STRANGERS = 1_000
+
+
+class Collected:
+    """What lies in the files that were fetched of one batch."""
+
+    def __init__(
+        self,
+        work: Work,
+        batch: Batch,
+        read_line: Callable[[bytes], ResultLine],
+        paths: list[Path],
+    ) -> None:
+        self._work = work
+        self._batch = batch
+        self._read_line = read_line
+        self._paths = paths
+        self._reader = Reader(work.run.spec)
+        self._seen: dict[int, int] = {}
+        """By number, a checksum of the line that answered it."""
+        self._strangers: list[str] = []
+        self._conflicts: list[int] = []
+
+    def is_short(self) -> bool:
+        """Whether some rows have no line at all."""
+        named = {number_in(line.custom_id) for line in self._lines() if line.custom_id is not None}
+        return any(n not in named for n in act.numbers_of(self._work.store, self._batch))
+
+    def results(self) -> Iterator[Result]:
+        """A result for each request that has none yet, in the order of the files."""
+        with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
+            numbers = act.numbers_of(self._work.store, self._batch)
+            ours = numbers if isinstance(numbers, range) else frozenset(numbers)
+            recorded = self._recorded()
+            for line in self._lines():
+                request = self._answered(line, ours, requests)
+                if request is None:
+                    continue
+                if request.n not in recorded:
+                    yield self._result(request, line)
+                recorded.add(request.n)
+            for place, n in enumerate(numbers, start=1):
+                if n not in recorded:
+                    yield self._unanswered(n, place)
+
+    def notes(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What was wrong, as events, once all results were taken."""
+        if self._strangers:
+            yield "results.foreign", {"ids": self._strangers[:20], "count": len(self._strangers)}
+        if self._conflicts:
+            count = len(self._conflicts)
+            yield "results.conflicting", {"rows": self._conflicts[:20], "count": count}
+
+    def _lines(self) -> Iterator[ResultLine]:
+        for path in self._paths:
+            with open(path, "rb") as file:
+                for line in file:  # of bytes: split at `\\n` and nothing else
+                    if line.strip():
+                        yield self._read_line(line)
+
+    def _recorded(self) -> set[int]:
+        folder = self._work.store.folder(self._batch.run_id)
+        committed = committed_lines(folder, self._batch.id, self._batch.journal)
+        return {number_of(line) for _, _, line in committed}
+
+    def _answered(
+        self, line: ResultLine, ours: "range | frozenset[int]", requests: RequestFile
+    ) -> Request | None:
+        """The request that a line answers; None if it is none of ours or was answered before."""
+        request = self._named(line.custom_id, ours, requests)
+        if request is None:
+            if len(self._strangers) < _KEPT_STRANGERS:
+                self._strangers.append(str(line.custom_id)[:64])
+            return None
+        checksum = zlib.crc32(line.body) ^ hash((line.status, line.outcome))
+        first = self._seen.setdefault(request.n, checksum)
+        if first != checksum:
+            self._conflicts.append(request.n)
+        return request
+
+    def _named(
+        self, name: str | None, ours: "range | frozenset[int]", requests: RequestFile
+    ) -> Request | None:
+        """The request of this batch that bears this name, as it was sent."""
+        n = None if name is None else number_in(name)
+        if n is None or n not in ours:
+            return None
+        request = next(act.as_sent(self._work, self._batch, requests, [n]))
+        return request if name == custom_id(self._batch.run_id, n, request.body) else None
+
+    def _result(self, request: Request, line: ResultLine) -> Result:
+        if line.outcome is None and line.status is not None:
+            return self._reader.read(request, Reply(status=line.status, body=line.body))
+        outcome = line.outcome or "server_error"
+        if outcome == "cancelled" and not self._remote.cancelled:
+            outcome = "expired"  # by somebody else, or by the provider: the row is still wanted
+        return Result(n=request.n, outcome=outcome, failure=line.failure)
+
+    @property
+    def _remote(self) -> Remote:
+        return self._batch.remote or Remote()
+
+    def _unanswered(self, n: int, place: int) -> Result:
+        remote = self._remote
+        if place in remote.bad_lines:
+            return Result(n=n, outcome="bad_request", failure=remote.bad_lines[place])
+        outcome, failure = outcome_of_unrun(remote)
+        return Result(n=n, outcome=outcome, failure=failure)
+
+
+_BY_CODE: dict[str, Outcome] = {
+    "model_not_found": "not_found_model",
+    "billing_hard_limit_reached": "billing",
+    "insufficient_quota": "billing",
+}
+
+
+def outcome_of_unrun(remote: Remote) -> tuple[Outcome, Failure]:
+    """What becomes of a request that an ended batch has no line for."""
+    if remote.failed:
+        code = remote.failed[0].code or ""
+        if code in _BY_CODE:
+            return _BY_CODE[code], remote.failed[0]
+        if not remote.bad_lines:
+            return "bad_request", remote.failed[0]
+        return "expired", Failure(message="not run: other lines of its batch were refused")
+    if remote.cancelled:
+        return "cancelled", Failure(message="cancelled before it was run")
+    if remote.status in ("expired", "cancelled"):
+        return "expired", Failure(message=f"its batch has {remote.status}")
+    return "missing_result", Failure(message="the provider returned nothing for it")

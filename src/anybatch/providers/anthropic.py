@@ -1,0 +1,130 @@
+"""Anthropic: addresses, limits and the conversations of its Message Batches API."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from ..core.model import Json
+from ..core.plan import Limits
+from ..wire import anthropic_batch as lines
+from ..wire.anthropic import api_version_for, read_failure
+from ..wire.batch import RemoteBatch
+from .flow import Call, Flow, Upload, accept, paged, read
+from .provider import BatchApi, Provider, Submission
+
+_PATH = "/messages/batches"
+_SLACK = timedelta(minutes=5)
+"""By so much our clock and the service's may differ."""
+_OVERHEAD = 64
+"""Bytes that an element adds to its body: its custom_id and its braces."""
+
+
+def create(submission: Submission) -> Flow[RemoteBatch]:
+    """Submit all requests in one body."""
+    sent = Upload(path=submission.requests, name=submission.intent)
+    reply = yield Call(method="POST", path=_PATH, upload=sent, once=True)
+    return _seen(read(reply, lines.read_batch, failure=read_failure))
+
+
+def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches of this size that were made since: the wire carries no mark of ours.
+
+    Our batches differ in size for that; the names in their results confirm which was found.
+    """
+
+    def reaches_back(page: list[RemoteBatch]) -> bool:
+        made = page[-1].created_at if page else None
+        return made is not None and made < since - _SLACK
+
+    seen = yield from paged(_page, lines.read_batches, failure=read_failure, enough=reaches_back)
+    return [
+        _seen(batch)
+        for batch in seen
+        if batch.size == submission.size
+        and batch.created_at is not None
+        and batch.created_at >= since - _SLACK
+    ]
+
+
+def poll(batch_id: str) -> Flow[RemoteBatch]:
+    """How the batch is."""
+    reply = yield Call(method="GET", path=_path(batch_id))
+    return _seen(read(reply, lines.read_batch, failure=read_failure))
+
+
+def fetch(batch_id: str, to: Path) -> Flow[None]:
+    """Download the results. The address that the service tells is not followed: it gets the key."""
+    reply = yield Call(method="GET", path=f"{_path(batch_id)}/results", download=to)
+    accept(reply, failure=read_failure)
+
+
+def cancel(batch_id: str) -> Flow[RemoteBatch]:
+    """Ask for an end; how the batch is now. One that is over already is simply that."""
+    reply = yield Call(method="POST", path=f"{_path(batch_id)}/cancel", body=b"")
+    if reply.status in (400, 409):
+        return (yield from poll(batch_id))
+    return _seen(read(reply, lines.read_batch, failure=read_failure))
+
+
+def delete(batch_id: str) -> Flow[None]:
+    """Delete a batch that has ended, and its results with it."""
+    reply = yield Call(method="DELETE", path=_path(batch_id))
+    if reply.status != 404:
+        accept(reply, failure=read_failure)
+
+
+def _seen(batch: RemoteBatch) -> RemoteBatch:
+    """`batch` with its own id as the file of its results, which have no other."""
+    return replace(batch, results=(batch.id,) if batch.results else ())
+
+
+def _path(batch_id: str) -> str:
+    return f"{_PATH}/{quote(batch_id, safe='')}"
+
+
+def _page(cursor: str | None) -> str:
+    after = "" if cursor is None else f"&after_id={quote(cursor, safe='')}"
+    return f"{_PATH}?limit=1000{after}"
+
+
+def headers(parameters: Json) -> Mapping[str, str]:
+    """The API version: the newer one takes no sampling parameters."""
+    return {"anthropic-version": api_version_for(parameters)}
+
+
+BATCHES = BatchApi(
+    apis=frozenset(("anthropic.messages",)),
+    limits=Limits(
+        max_requests=100_000, max_bytes=256_000_000, overhead=_OVERHEAD, distinct_sizes=True
+    ),
+    window=timedelta(hours=24),
+    retention=timedelta(days=29),
+    source="platform.claude.com, batch processing and rate limits, checked 2026-11-20",
+    framing=lines.FRAME,
+    write_request=lines.write_request,
+    read_line=lines.read_line,
+    upload=None,
+    find_upload=None,
+    create=create,
+    find=find,
+    poll=poll,
+    fetch=fetch,
+    cancel=cancel,
+    delete=delete,
+    marks=False,
+)
+
+ANTHROPIC = Provider(
+    name="anthropic",
+    base_url="https://api.anthropic.com/v1",
+    key_env="ANTHROPIC_API_KEY",
+    apis=("anthropic.messages",),
+    auth="x-api-key",
+    headers=headers,
+    batch=BATCHES,
+)
+"""Base URL and key variable as in the official SDK 2.10, checked 2026-11-20. The key goes into
+`x-api-key`, which every version takes."""

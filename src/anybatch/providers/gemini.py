@@ -1,0 +1,147 @@
+"""Gemini's Developer API: addresses, limits and the conversations of its Batch API."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from ..core.model import Failure
+from ..core.plan import Limits
+from ..wire import gemini_batch as lines
+from ..wire.batch import RemoteBatch
+from ..wire.gemini import batch_path_of, read_failure
+from .flow import Call, Flow, Refused, Upload, accept, paged, read
+from .provider import BatchApi, Provider, Submission
+
+_SLACK = timedelta(minutes=5)
+"""By so much our clock and the service's may differ."""
+_OVERHEAD = 64
+"""Bytes that a line adds to its body: its key and its braces."""
+
+
+def upload(file: Upload) -> Flow[str]:
+    """Announce the requests, then send them where the service wants them; the name they got."""
+    announced = lines.RemoteFile(display_name=file.name, size=file.path.stat().st_size)
+    reply = yield Call(
+        method="POST",
+        path=lines.UPLOAD_PATH,
+        before="/upload",
+        body=lines.write_start(announced),
+        headers=lines.start_headers(announced),
+    )
+    accept(reply, failure=read_failure)
+    address = reply.headers.get(lines.UPLOAD_ADDRESS)
+    if address is None:
+        raise Refused(
+            "server_error",
+            Failure(message="the service does not say where to upload to"),
+            status=reply.status,
+        )
+    sent = yield Call(
+        method="POST",
+        path=address,
+        upload=file,
+        headers=lines.part_headers(offset=0, last=True),
+    )
+    name = read(sent, lines.read_file, failure=read_failure).name
+    if name is None:
+        raise Refused("server_error", Failure(message="the upload got no name"), status=sent.status)
+    return name
+
+
+def find_upload(name: str) -> Flow[list[str]]:
+    """The names of all files that we called so."""
+    files = yield from paged(_files, lines.read_files, failure=read_failure)
+    return [file.name for file in files if file.display_name == name and file.name is not None]
+
+
+def create(submission: Submission) -> Flow[RemoteBatch]:
+    """Submit what was uploaded."""
+    assert submission.file is not None
+    assert submission.model is not None
+    body = lines.write_create(
+        input_file=submission.file, api=submission.api, intent=submission.intent
+    )
+    path = batch_path_of(submission.api, submission.model)
+    reply = yield Call(method="POST", path=path, body=body, once=True)
+    return read(reply, lines.read_batch, failure=read_failure)
+
+
+def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches that bear our mark as their name."""
+
+    def reaches_back(page: list[RemoteBatch]) -> bool:
+        made = page[-1].created_at if page else None
+        return made is not None and made < since - _SLACK
+
+    seen = yield from paged(_batches, lines.read_batches, failure=read_failure, enough=reaches_back)
+    return [batch for batch in seen if batch.intent == submission.intent]
+
+
+def poll(name: str) -> Flow[RemoteBatch]:
+    """How the batch is."""
+    reply = yield Call(method="GET", path=f"/{quote(name)}")
+    return read(reply, lines.read_batch, failure=read_failure)
+
+
+def fetch(name: str, to: Path) -> Flow[None]:
+    """Download a file of results."""
+    reply = yield Call(method="GET", path=f"/{quote(name)}:download?alt=media", download=to)
+    accept(reply, failure=read_failure)
+
+
+def cancel(name: str) -> Flow[RemoteBatch]:
+    """Ask for an end; how the batch is now. One that is over already is simply that."""
+    reply = yield Call(method="POST", path=f"/{quote(name)}:cancel", body=b"")
+    if reply.status not in (400, 404):
+        accept(reply, failure=read_failure)
+    return (yield from poll(name))
+
+
+def delete(name: str) -> Flow[None]:
+    """Delete a file. One that the service made itself may not be ours to delete: it expires."""
+    reply = yield Call(method="DELETE", path=f"/{quote(name)}")
+    if reply.status not in (403, 404):
+        accept(reply, failure=read_failure)
+
+
+def _files(cursor: str | None) -> str:
+    return "/files?pageSize=100" + _token(cursor)
+
+
+def _batches(cursor: str | None) -> str:
+    return "/batches?pageSize=100" + _token(cursor)
+
+
+def _token(cursor: str | None) -> str:
+    return "" if cursor is None else f"&pageToken={quote(cursor, safe='')}"
+
+
+BATCHES = BatchApi(
+    apis=frozenset(("gemini.generate", "gemini.embed")),
+    limits=Limits(max_requests=200_000, max_bytes=2_000_000_000, overhead=_OVERHEAD),
+    window=timedelta(hours=48),
+    retention=timedelta(hours=48),
+    source="ai.google.dev, batch API and files, checked 2026-11-20",
+    framing=(b"", b"\n", b"\n"),
+    write_request=lines.write_request,
+    read_line=lines.read_line,
+    upload=upload,
+    find_upload=find_upload,
+    create=create,
+    find=find,
+    poll=poll,
+    fetch=fetch,
+    cancel=cancel,
+    delete=delete,
+)
+
+GEMINI = Provider(
+    name="gemini",
+    base_url="https://generativelanguage.googleapis.com/v1beta",
+    key_env="GEMINI_API_KEY",
+    apis=("gemini.generate", "gemini.embed"),
+    auth="x-goog-api-key",
+    batch=BATCHES,
+)
+"""Base URL and key variable as in the official SDK 3.3, checked 2026-11-20; `v1beta` is the version
+that the guides document files and batches for."""

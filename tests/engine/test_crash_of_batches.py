@@ -1,0 +1,172 @@
+"""A run through a provider's batch API dies anywhere, or hears anything: nothing is paid twice."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anybatch.executors.batch import BatchExecutor
+from anybatch.testing import (
+    BAD_GATEWAY,
+    EMPTY,
+    HTML_PAGE,
+    Altered,
+    CrashAt,
+    Cut,
+    Delay,
+    FakeOpenAI,
+    Fault,
+    Status,
+    retry_after,
+)
+from anybatch.testing.service.faults import Unrun
+
+from .harness import World, spec
+from .promises import broken_promises
+from .test_crash import broken, every_death
+
+NewWorld = Callable[[str], AbstractContextManager[World]]
+
+SUBMITTING = {"upload.write", "http.send", "http.receive", "store.transaction"}
+FIRST_WAVE = {f"row {n:03}" for n in range(12)}
+
+
+@contextmanager
+def world_with(root: Path, **given: Any) -> Iterator[World]:
+    with FakeOpenAI(**given) as service:
+        asked = spec(service.base_url, provider="openai", executor="batch", tail="batch")
+        with World(root=root, spec=asked, service=service) as world:
+            yield world
+
+
+@pytest.fixture
+def three_batches(scratch: Path) -> NewWorld:
+    """Three batches; of two rows the answers come in a second wave."""
+
+    @contextmanager
+    def new_world(name: str) -> Iterator[World]:
+        seen: set[str] = set()
+
+        def expires_once(call: Any) -> Fault | None:
+            first = call.prompt not in seen
+            seen.add(call.prompt)
+            unlucky = any(row in call.prompt for row in ("row 003", "row 008"))
+            return Unrun("expired") if unlucky and first else None
+
+        with world_with(scratch / name, rows=expires_once) as world:
+            yield world
+
+    return new_world
+
+
+def test_a_run_of_three_batches_and_two_waves_dies_anywhere(three_batches: NewWorld) -> None:
+    deaths = every_death(three_batches)
+
+    assert broken(deaths) == {}
+    assert {name for name, _ in deaths} >= SUBMITTING | {"journal.fsync", "numbers.write"}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_recovery_dies_too(seed: int, three_batches: NewWorld) -> None:
+    chance = random.Random(seed)
+
+    with three_batches("often") as world:
+        for _ in range(3):
+            world.die(CrashAt(chance.randint(1, 200)))
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+LOST_ANSWERS: dict[str, Fault] = {
+    "reset before it is read": Cut("unread"),
+    "reset before it is done": Cut("unexecuted"),
+    "reset after it is done": Cut("executed"),
+    "closed after it is done": Cut("executed", by="close"),
+    "half an answer": Cut("midway"),
+    "500, not done": Status(500),
+    "500, done all the same": Status(500, executed=True),
+    "502 of a proxy, done": Status(502, body=BAD_GATEWAY.body, executed=True),
+    "503, done": Status(503, executed=True),
+    "408, done": Status(408, executed=True),
+    "409, done": Status(409, executed=True),
+    "a page for people, done": HTML_PAGE,
+    "nothing, done": EMPTY,
+    "403 of a proxy, done": Status(403, body=b"<html>no</html>", executed=True),
+    "half a body, whole for HTTP": Altered("half"),
+    "a body nested too deep": Altered("nested"),
+}
+
+
+@pytest.mark.parametrize("what", LOST_ANSWERS)
+def test_a_submission_whose_answer_is_lost_is_not_paid_twice(what: str, scratch: Path) -> None:
+    faults = {"create": [LOST_ANSWERS[what], None, LOST_ANSWERS[what]]}
+
+    with world_with(scratch / "world", faults=faults) as world:
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+def test_without_looking_for_it_a_lost_submission_is_paid_twice(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def blind(self: BatchExecutor, *args: Any, **kwargs: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(BatchExecutor, "find", blind)
+
+    with world_with(scratch / "world", faults={"create": [Status(500, executed=True)]}) as world:
+        world.live()
+        broken = broken_promises(world)
+
+    assert any("submitted twice" in line for line in broken)
+    assert any("billed twice" in line for line in broken)
+
+
+REPEATABLE: dict[str, Fault] = {
+    "429": Status(429),
+    "429 with a pause in seconds": Status(429, headers=retry_after(0.01, form="float")),
+    "429 with a pause in ms": Status(429, headers=retry_after(0.01, form="ms")),
+    "429 with an absurd pause": Status(429, headers={"retry-after": "1000000000"}),
+    "500": Status(500),
+    "500, done all the same": Status(500, executed=True),
+    "502 of a proxy": BAD_GATEWAY,
+    "503": Status(503),
+    "504": Status(504),
+    "408": Status(408),
+    "reset before it is read": Cut("unread"),
+    "reset before it is done": Cut("unexecuted"),
+    "reset after it is done": Cut("executed"),
+    "half an answer": Cut("midway"),
+    "half an answer in chunks": Cut("midway", framing="chunked"),
+    "a late answer": Delay(0.05),
+}
+OPERATIONS = ("upload", "poll", "list", "download", "delete")
+
+
+@pytest.mark.parametrize("what", REPEATABLE)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_step_that_fails_is_taken_again(operation: str, what: str, scratch: Path) -> None:
+    faults = {operation: [REPEATABLE[what], REPEATABLE[what], None, REPEATABLE[what]]}
+
+    with world_with(scratch / "world", faults=faults) as world:
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+def test_a_refused_connection_is_waited_out(scratch: Path) -> None:
+    with world_with(scratch / "world") as world:
+        assert world.service is not None
+        world.service.stop()
+        died = CrashAt(30, only="http.send")
+        world.die(died)
+        world.service.start()
+        world.live()
+
+        assert broken_promises(world) == []
+        assert died.crashed
