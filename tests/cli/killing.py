@@ -2,13 +2,15 @@
 
 import csv
 import random
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from anybatch.engine.workspace import open_workspace
 from anybatch.settings import Settings
 from anybatch.store.journal import committed_lines
-from anybatch.testing import FakeEndpoint
+from anybatch.testing import FakeEndpoint, FakeOpenAI
 from anybatch.wire.jsonl import number_of
 
 from .process import anybatch, kill, report, start, until, write_rows
@@ -16,10 +18,19 @@ from .process import anybatch, kill, report, start, until, write_rows
 CALLS = 6
 
 
-def words(endpoint: FakeEndpoint, home: Path) -> list[object]:
-    model = ["--model", "fake/fake-1", "--base-url", endpoint.base_url, "--concurrency", CALLS]
+def words(home: Path, *model: object) -> list[object]:
     data = ["run", home / "in.csv", "--prompt", "Say {{ text }}"]
     return [*data, *model, "-o", home / "out.csv", "--force", "--json"]
+
+
+def call_by_call(endpoint: FakeEndpoint) -> list[object]:
+    """The words that have rows answered by calls to `endpoint`."""
+    return ["--model", "fake/fake-1", "--base-url", endpoint.base_url, "--concurrency", CALLS]
+
+
+def by_batch(service: FakeOpenAI) -> list[object]:
+    """The words that send rows through the batch API of `service`."""
+    return ["--model", "openai/fake-1", "--base-url", service.base_url, "--executor", "batch"]
 
 
 def kill_and_type_again(
@@ -27,9 +38,44 @@ def kill_and_type_again(
 ) -> None:
     """Put `rows` rows through `endpoint`, killed so often; check every promise at the end."""
     write_rows(home / "in.csv", [f"row {n}" for n in range(rows)])
+    typed = words(home, *call_by_call(endpoint))
+
+    def progress() -> int:
+        return len(endpoint.ledger.executions)
+
     for _ in range(kills):
-        _kill_once(endpoint, home, rows=rows, chance=chance)
-    finished = anybatch(*words(endpoint, home), home=home)
+        wanted = min(rows, progress() + chance.randint(0, rows // 2))
+        _kill_once(typed, home, when=lambda wanted=wanted: progress() >= wanted)  # type: ignore[misc]
+    _every_row_comes_out(typed, home, rows=rows)
+
+
+def kill_batches_and_type_again(
+    service: FakeOpenAI, home: Path, *, rows: int, kills: int, chance: random.Random
+) -> None:
+    """The same through a batch API, killed after so many exchanges with it, and a moment more."""
+    write_rows(home / "in.csv", [f"row {n}" for n in range(rows)])
+    (home / "anybatch.toml").write_text(
+        f"search_seconds = 0.3\n[providers.openai]\nbatch_requests = {-(-rows // 3)}\n"
+    )
+    typed = words(home, *by_batch(service))
+
+    def progress() -> int:
+        return len(service.ledger.exchanges)
+
+    for _ in range(kills):
+        wanted = progress() + chance.randint(0, 12)
+        moment = chance.random() * 0.02
+        _kill_once(
+            typed,
+            home,
+            when=lambda wanted=wanted: progress() >= wanted,
+            moment=moment,  # type: ignore[misc]
+        )
+    _every_row_comes_out(typed, home, rows=rows)
+
+
+def _every_row_comes_out(typed: list[object], home: Path, *, rows: int) -> None:
+    finished = anybatch(*typed, home=home)
     said = report(finished)
     with open(home / "out.csv", newline="") as file:
         answered = list(csv.DictReader(file))
@@ -40,14 +86,12 @@ def kill_and_type_again(
     assert books_agree(home)
 
 
-def _kill_once(endpoint: FakeEndpoint, home: Path, *, rows: int, chance: random.Random) -> None:
-    before = len(endpoint.ledger.executions)
-    process = start(*words(endpoint, home), home=home)
-    wanted = min(rows, before + chance.randint(0, rows // 2))
-    until(
-        lambda: len(endpoint.ledger.executions) >= wanted or process.poll() is not None,
-        what="calls",
-    )
+def _kill_once(
+    typed: list[object], home: Path, *, when: Callable[[], bool], moment: float = 0.0
+) -> None:
+    process = start(*typed, home=home)
+    until(lambda: when() or process.poll() is not None, what="the moment to kill")
+    time.sleep(moment)
     kill(process)
 
 

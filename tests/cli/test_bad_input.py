@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +15,9 @@ from anybatch.datasets.source import open_source
 from anybatch.engine.workspace import Workspace
 from anybatch.settings import Settings
 from anybatch.store.sqlite import SqliteStore
+from anybatch.testing import FakeEndpoint
 
-from .process import anybatch
+from .process import anybatch, environment
 
 REQUEST = {
     "custom_id": "a",
@@ -79,6 +81,7 @@ WRONG = {
     "two files": read("in.csv in.csv", "unexpected", "anybatch run --help"),
     # the prompt
     "no prompt": Wrong(f"run in.csv {ENDPOINT}", ("--prompt", "missing")),
+    "an empty prompt": Wrong(f"run in.csv --prompt= {ENDPOINT}", ("--prompt", "empty")),
     "a column that is not there": ask("--prompt {{txt}}", "'txt'", "'id', 'text'"),
     "a column missing in the system prompt": ask("--system {{txt}}", "'txt'", "'id', 'text'"),
     "a template that does not parse": ask("--prompt {{text", "template", "line 1"),
@@ -122,10 +125,16 @@ WRONG = {
         ("'local'", "openai.responses", "openai.chat"),
     ),
     "a parameter without a value": ask("--set temperature", "'temperature'", "name=value"),
+    "a parameter that names the model": ask("--set model=x", "'model'", "not yours to set"),
+    "a parameter that is the prompt": ask("--set messages=[]", "'messages'", "not yours to set"),
+    "a parameter that asks for a stream": ask("--set stream=true", "'stream'", "not yours to set"),
+    "a system prompt for an embedding": ask(
+        "--api openai.embeddings --system x", "openai.embeddings", "no system prompt"
+    ),
     # the pace, the rows
     "no concurrency": ask("--concurrency 0", "'--concurrency'", "anybatch run --help"),
     "a limit that is no number": ask("--rpm many", "'--rpm'", "anybatch run --help"),
-    "an unknown policy": ask("--bad-rows maybe", "'maybe'", "fail or skip"),
+    "an unknown policy": ask("--bad-rows maybe", "'maybe'", "fail, skip"),
     # the output
     "a file in the way": ask("-o there.csv", "'there.csv'", "exists", "--force"),
     "a folder that is not there": ask("-o gone/out.csv", "'gone'", "does not exist"),
@@ -200,6 +209,62 @@ def test_debug_shows_where_a_wrong_command_failed(home: Path) -> None:
     assert finished.returncode == 1
     assert "Traceback" in finished.stderr
     assert "BadSchema" in finished.stderr
+
+
+def test_debug_is_no_option_where_it_is_a_value(home: Path) -> None:
+    finished = anybatch("run", "in.csv", "--prompt", "--debug", "--model", "nobody/m", home=home)
+
+    assert_one_line(finished, "'nobody'")
+
+
+def test_a_prompt_may_be_the_word_debug(home: Path) -> None:
+    with FakeEndpoint() as endpoint:
+        words = ["--model", "fake/m", "--base-url", endpoint.base_url]
+        finished = anybatch("run", "in.csv", "--prompt", "--debug", *words, home=home)
+
+    assert finished.returncode == 0
+    assert set(endpoint.ledger.by_prompt) == {"--debug"}
+
+
+BROKEN = """
+from anybatch.cli import main
+from anybatch.cli.app import app
+from anybatch.cli.options import Debug
+
+@app.command()
+def broken(debug: Debug = False) -> None:
+    raise ZeroDivisionError("two\\nlines")
+
+main()
+"""
+"""The command line with a command that has a mistake."""
+
+
+def broken(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BROKEN, *words],
+        cwd=home,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_mistake_of_ours_is_told_in_one_line(home: Path) -> None:
+    finished = broken(home, "broken")
+
+    assert_one_line(
+        finished, "a mistake of ours", "ZeroDivisionError: two lines", "--debug", exit_code=4
+    )
+
+
+@pytest.mark.parametrize("words", [["--debug", "broken"], ["broken", "--debug"]])
+def test_a_mistake_of_ours_has_a_traceback_if_one_asks_for_it(words: list[str], home: Path) -> None:
+    finished = broken(home, *words)
+
+    assert finished.returncode == 4
+    assert finished.stderr.startswith("Traceback")
+    assert "a mistake of ours" not in finished.stderr
 
 
 def test_debug_may_stand_anywhere(home: Path) -> None:
@@ -282,6 +347,33 @@ def test_a_wrong_command_about_a_run_is_answered_in_one_line(wrong: Wrong, home:
 
     assert_one_line(finished, *wrong.says)
     assert listing(home) == before
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", ""],
+        ["watch", ""],
+        ["results", ""],
+        ["show-request", "", "0"],
+        ["retry", "", "--only", "network"],
+        ["cancel", ""],
+        ["rm", "", "--yes"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_empty_word_names_no_run(
+    words: list[str], count: int, home: Path, planned: Workspace
+) -> None:
+    if count == 1:
+        planned.store.delete("aa22")
+    before = remains(home)
+
+    finished = anybatch(*words, home=home)
+
+    assert_one_line(finished, "''", "anybatch runs")
+    assert remains(home) == before
 
 
 @pytest.mark.usefixtures("planned")

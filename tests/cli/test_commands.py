@@ -2,12 +2,20 @@
 
 import hashlib
 import json
+import shlex
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from anybatch.core.states import RunState
+from anybatch.engine.workspace import open_workspace
+from anybatch.errors import BadSettings
+from anybatch.settings import Settings
 from anybatch.testing import FakeEndpoint, Script, Stall, Status, first_of, matching
 
 from .process import LIMIT_S, anybatch, asking, kill, report, start, until, write_rows
@@ -37,6 +45,20 @@ def once(*failing: str) -> Script:
     return first_of(
         *(matching(text, Status(400, message="not today"), times=1) for text in failing)
     )
+
+
+def killed_run(home: Path, endpoint: FakeEndpoint, *more: object) -> None:
+    """A run that nobody works on any more, with calls that were under way."""
+    run = start(*asking(endpoint, *more), home=home)
+    until(lambda: endpoint.ledger.running > 0, what="a call")
+    kill(run)
+
+
+def books(home: Path) -> list[str]:
+    """All that the store holds: its database as text, and its files."""
+    with closing(sqlite3.connect(home / "store" / "anybatch.db")) as db:
+        rows = list(db.iterdump())
+    return [*rows, *sorted(map(str, (home / "store" / "runs").rglob("*")))]
 
 
 # --- looking ---
@@ -107,6 +129,16 @@ def test_show_request_prints_the_bytes_that_went_out(home: Path, endpoint: FakeE
     assert {hashlib.sha256(body.encode()).hexdigest() for body in shown} == went_out
 
 
+def test_a_request_comes_as_json_with_where_it_belongs(home: Path, endpoint: FakeEndpoint) -> None:
+    anybatch(*asking(endpoint), home=home)
+
+    said = report(anybatch("show-request", "last", 1, "--json", home=home))
+
+    body = anybatch("show-request", "last", 1, home=home).stdout
+    run = json.loads(anybatch("status", "--json", home=home).stdout)["id"]
+    assert said == {"run": run, "n": 1, "api": "openai.chat", "body": json.loads(body)}
+
+
 def test_watch_follows_a_run_to_its_end(home: Path) -> None:
     write_rows(home / "in.csv", [f"row {n}" for n in range(ROWS)])
 
@@ -120,11 +152,40 @@ def test_watch_follows_a_run_to_its_end(home: Path) -> None:
     assert f"{ROWS} rows = {ROWS} succeeded" in watched.stderr
 
 
+def test_watch_tells_machines_a_line_whenever_something_changes(home: Path) -> None:
+    write_rows(home / "in.csv", [f"row {n}" for n in range(ROWS)])
+
+    with FakeEndpoint(latency=0.04) as endpoint:
+        run = start(*asking(endpoint, "--concurrency", 4, "--json"), home=home)
+        until(lambda: len(endpoint.ledger.executions) > 0, what="a call")
+        watched = anybatch("watch", "--json", home=home)
+        said, _ = run.communicate(timeout=LIMIT_S)
+
+    told = lines(watched.stdout)
+    assert (watched.returncode, watched.stderr) == (0, "")
+    assert len(told) > 2
+    assert all(one != following for one, following in pairwise(told))
+    assert {one["status"] for one in told[:-1]} == {"running"}
+    assert told[-1] == {**json.loads(said), "waiting": None}
+
+
+def test_watch_tells_machines_why_nothing_happens(home: Path) -> None:
+    with FakeEndpoint(script=[Stall(60)] * len(TEXTS)) as endpoint:
+        killed_run(home, endpoint)
+
+    watching = start("watch", "--json", home=home)
+    assert watching.stdout is not None
+    first = json.loads(watching.stdout.readline())
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=LIMIT_S)
+
+    assert first["waiting"] == "for a process to take it up again"
+    assert first["pending"] == len(TEXTS)
+
+
 def test_watch_says_so_if_nobody_works_on_the_run(home: Path) -> None:
     with FakeEndpoint(script=[Stall(60)] * len(TEXTS)) as endpoint:
-        run = start(*asking(endpoint), home=home)
-        until(lambda: endpoint.ledger.running > 0, what="a call")
-        kill(run)
+        killed_run(home, endpoint)
 
     watching = start("watch", home=home)
     assert watching.stderr is not None
@@ -196,6 +257,72 @@ def test_an_idle_run_is_cancelled_and_sends_nothing_more(home: Path) -> None:
     assert endpoint.ledger.executions == ()
 
 
+def test_to_cancel_takes_no_provider(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    write_rows(home / "in.csv", TEXTS)
+
+    with FakeEndpoint(script=[Stall(60)] * len(TEXTS)) as endpoint:
+        (home / "anybatch.toml").write_text(f'[providers.lab]\nbase_url = "{endpoint.base_url}"\n')
+        words = ["run", "in.csv", "--prompt", "Say {{ text }}", "--model", "lab/fake-1"]
+        run = start(*words, home=home)
+        until(lambda: endpoint.ledger.running > 0, what="a call")
+        kill(run)
+        received = endpoint.ledger.received
+        store = str(home / "store")
+        cancelled = anybatch("cancel", "last", "--json", home=elsewhere, ANYBATCH_HOME=store)
+
+        assert cancelled.returncode == 0, cancelled.stderr
+        assert report(cancelled)["status"] == "cancelled"
+        assert report(cancelled)["counts"] == {"cancelled": len(TEXTS)}
+        assert endpoint.ledger.received == received
+
+
+def states(home: Path) -> list[RunState]:
+    with closing(open_workspace(Settings(home=home / "store")).store) as store:
+        return [run.state for run in store.runs()]
+
+
+@pytest.fixture
+def half_cancelled(home: Path) -> Iterator[str]:
+    """A run whose canceller died at once: it is marked, and nobody winds it up."""
+    with FakeEndpoint(script=[Stall(60)] * len(TEXTS)) as endpoint:
+        killed_run(home, endpoint)
+        workspace = open_workspace(Settings(home=home / "store"))
+        run = workspace.ask_to_cancel(workspace.store.find_run("last"))
+        workspace.store.close()
+        yield shlex.join(map(str, asking(endpoint)))
+    assert run.state == "cancelling"
+
+
+@pytest.mark.usefixtures("half_cancelled")
+def test_of_a_run_that_is_being_cancelled_the_way_on_is_to_cancel_it(home: Path) -> None:
+    shown = anybatch("status", home=home).stdout
+    refused = anybatch("retry", "last", "--only", "network", home=home)
+    ended = anybatch("cancel", "last", home=home)
+
+    run = report(anybatch("status", "--json", home=home))["id"]
+    assert f"anybatch cancel {run} sees the cancelling to its end" in shown
+    assert "run the same command again" not in shown
+    assert refused.returncode == 1
+    assert ended.returncode == 0
+    assert states(home) == ["ended"]
+
+
+def test_the_command_of_a_run_that_is_being_cancelled_sees_that_to_its_end(
+    home: Path, half_cancelled: str
+) -> None:
+    with FakeEndpoint() as endpoint:
+        again = anybatch(*shlex.split(half_cancelled), home=home)
+
+    assert "is being cancelled" in again.stderr
+    assert "nothing is left to do" not in again.stderr
+    assert again.returncode == 3
+    assert states(home) == ["ended"]
+    assert endpoint.ledger.received == 0
+
+
 def test_what_is_over_cannot_be_cancelled(home: Path, endpoint: FakeEndpoint) -> None:
     anybatch(*asking(endpoint), home=home)
 
@@ -215,6 +342,52 @@ def test_rm_forgets_a_run_with_its_files(home: Path, endpoint: FakeEndpoint) -> 
     assert "is gone" in finished.stderr
     assert json.loads(anybatch("runs", "--json", home=home).stdout) == []
     assert list((home / "store" / "runs").iterdir()) == []
+
+
+def test_rm_tells_machines_what_is_gone(home: Path, endpoint: FakeEndpoint) -> None:
+    run = report(anybatch(*asking(endpoint, "--json"), home=home))["id"]
+
+    finished = anybatch("rm", "last", "--yes", "--json", home=home)
+
+    assert report(finished) == {"id": run, "removed": True}
+    assert finished.stderr == ""
+
+
+def test_rm_without_a_terminal_wants_yes(home: Path, endpoint: FakeEndpoint) -> None:
+    anybatch(*asking(endpoint), home=home)
+    before = books(home)
+
+    refused = anybatch("rm", "last", home=home)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.count("\n") == 1
+    assert "--yes" in refused.stderr
+    assert books(home) == before
+
+
+def test_without_its_key_a_run_is_neither_reopened_nor_retried(home: Path) -> None:
+    with FakeEndpoint(key="right") as endpoint:
+        far = endpoint.base_url.replace("127.0.0.1", "0.0.0.0")
+        provider = {"base_url": far, "key_env": "KEY"}
+        (home / "anybatch.toml").write_text(
+            "[providers.far]\n" + "".join(f'{name} = "{is_}"\n' for name, is_ in provider.items())
+        )
+        words = ["run", "in.csv", "--prompt", "Say {{ text }}", "--model", "far/fake-1"]
+        anybatch(*words, home=home, KEY="wrong")
+        before = books(home)
+        typed = anybatch(*words, home=home)
+        retried = anybatch("retry", "last", "--only", "auth", home=home)
+        workspace = open_workspace(Settings(home=home / "store", providers={"far": provider}))
+        run = workspace.store.find_run("last")
+        with pytest.raises(BadSettings, match="needs a key"):
+            workspace.reopen(run)
+        workspace.store.close()
+
+    assert run.state == "stopped"
+    assert [typed.returncode, retried.returncode] == [1, 1]
+    assert "needs a key" in typed.stderr
+    assert "needs a key" in retried.stderr
+    assert books(home) == before
 
 
 def test_rm_leaves_alone_what_another_process_works_on(home: Path) -> None:

@@ -18,6 +18,8 @@ from .process import LIMIT_S, anybatch, asking, report, start, until, write_rows
 ROWS = 300
 CALLS = 8
 OUT_WITHIN_S = 5.0
+NOT_AS_ONE_S = 0.6
+"""Longer than what makes two signals one."""
 SLACK_S = 2.0
 """For what is not waiting: Python's own way out, on a machine that is busy with other tests."""
 
@@ -116,6 +118,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_the_run_still_goes_on(home: Path) ->
         assert run.stderr is not None
         while b"once more leaves at once" not in run.stderr.readline():
             pass
+        time.sleep(NOT_AS_ONE_S)
         took, _ = leave(run, signal.SIGINT)
         finished = anybatch(*words(endpoint), "--json", home=home)
 
@@ -124,6 +127,64 @@ def test_a_second_ctrl_c_leaves_at_once_and_the_run_still_goes_on(home: Path) ->
     assert took < 2.0
     assert said["counts"] == {"succeeded": ROWS}
     assert said["repeated_at_most"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_at_once_counts_once(number: signal.Signals, home: Path) -> None:
+    with FakeEndpoint(latency=1.0) as endpoint:
+        run = start(*words(endpoint), home=home)
+        until(lambda: endpoint.ledger.running >= CALLS, what="calls")
+        run.send_signal(number)
+        assert run.stderr is not None
+        while b"once more leaves at once" not in run.stderr.readline():
+            pass
+        _, said = leave(run, number)
+        seen = report(anybatch("status", "--json", home=home))
+        executed = len(endpoint.ledger.executions)
+
+    assert run.returncode == 130
+    assert "left at once" not in said
+    assert "interrupted  run" in said
+    assert seen["counts"] == {"succeeded": executed}
+    assert owners(home) == {None}
+
+
+LATE = """
+import os, signal, sys, types
+from anybatch.cli.work import Delivery, Pace, work_on
+
+number = getattr(signal, sys.argv[1])
+
+class Late:
+    async def fulfil(self, run, *, stop, **_):
+        os.kill(os.getpid(), number)
+        await stop.wait()
+        return run
+
+    def report(self, run):
+        os.kill(os.getpid(), number)
+        print("reporting", flush=True)
+        os._exit(7)
+
+delivery = Delivery(out=None, force=False, raw=False, as_json=False)
+work_on(Late(), types.SimpleNamespace(state="open"), pace=Pace(), delivery=delivery)
+"""
+"""A run that winds down so fast that the second signal meets the report."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_of_two_signals_does_not_cost_the_report(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    late = subprocess.run(
+        [sys.executable, "-c", LATE, number.name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+
+    assert (late.returncode, late.stdout) == (7, "reporting\n"), late.stderr
 
 
 STUCK = """
@@ -153,9 +214,13 @@ def test_what_hangs_is_not_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - began < OUT_WITHIN_S + SLACK_S
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "numbers",
+    [[signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGTERM], [signal.SIGKILL]],
+    ids=lambda numbers: "+".join(number.name for number in numbers),
+)
 def test_a_run_that_is_stopped_while_it_is_planned_never_was(
-    number: signal.Signals, tmp_path: Path
+    numbers: list[signal.Signals], tmp_path: Path
 ) -> None:
     write_rows(tmp_path / "in.csv", ["a text that takes a while to plan"] * 400_000)
     runs = tmp_path / "store" / "runs"
@@ -163,12 +228,12 @@ def test_a_run_that_is_stopped_while_it_is_planned_never_was(
     with FakeEndpoint() as endpoint:
         run = start(*asking(endpoint), home=tmp_path)
         until(lambda: any(runs.glob("*/requests.jsonl")), what="planning")
-        took, said = leave(run, number)
+        took, said = leave(run, *numbers)
         left = count_runs(tmp_path)
         write_rows(tmp_path / "in.csv", ["one"])
         anybatch(*asking(endpoint), home=tmp_path)
 
-    assert run.returncode == (130 if number == signal.SIGINT else -number)
+    assert run.returncode == (130 if signal.SIGINT in numbers else -numbers[0])
     assert took < OUT_WITHIN_S
     assert "Traceback" not in said
     assert left == 0

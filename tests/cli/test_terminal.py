@@ -2,12 +2,13 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from anybatch.testing import FakeEndpoint
+from anybatch.testing import FakeEndpoint, Status, retry_after
 
 from .process import anybatch, asking, write_rows
 from .terminal import COLOUR, Terminal
@@ -62,9 +63,10 @@ def test_the_cursor_comes_back(home: Path, endpoint: FakeEndpoint) -> None:
 def test_the_cursor_comes_back_however_one_leaves(home: Path, endpoint: FakeEndpoint) -> None:
     terminal = Terminal(*asking(endpoint, "--concurrency", 1), home=home)
     terminal.read_until("left")
-    for _ in range(2):
-        terminal.process.send_signal(signal.SIGINT)
-        terminal.read_until("once more leaves at once")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.read_until("once more leaves at once")
+    time.sleep(0.6)  # two at once count as one
+    terminal.process.send_signal(signal.SIGINT)
 
     assert terminal.end() == 130
     assert terminal.printed.rindex(SHOW_CURSOR) > terminal.printed.rindex(HIDE_CURSOR)
@@ -88,6 +90,23 @@ def test_a_narrow_terminal_is_not_wrapped(home: Path, endpoint: FakeEndpoint) ->
     live = [line for line in terminal.text().splitlines() if f"/{ROWS} ·" in line]
     assert live
     assert max(map(len, live)) <= 30
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Status(429, headers=retry_after(9)), "the service asked for a pause"),
+        (Status(503, message="closed for tea"), "HTTP 503: closed for tea"),
+    ],
+    ids=["a pause", "backing off"],
+)
+def test_while_nothing_is_sent_the_progress_says_why(fault: Status, why: str, home: Path) -> None:
+    with FakeEndpoint(script=lambda call: fault) as endpoint:
+        terminal = Terminal(*asking(endpoint, "--concurrency", 2), home=home)
+        terminal.read_until(f"waiting: {why}")
+        terminal.process.send_signal(signal.SIGINT)
+
+        assert terminal.end() == 130
 
 
 def test_no_color_is_heeded(home: Path, endpoint: FakeEndpoint) -> None:
@@ -222,6 +241,67 @@ def test_nobody_is_asked_about_few_rows(home: Path) -> None:
 
     assert terminal.end() == 0
     assert "Send" not in terminal.text()
+
+
+@pytest.fixture
+def refused(home: Path) -> Iterator[FakeEndpoint]:
+    """A run whose rows were all refused, at a service that would answer them now."""
+    with FakeEndpoint(script=[Status(400)] * ROWS) as endpoint:
+        far = endpoint.base_url.replace("127.0.0.1", "0.0.0.0")
+        (home / "anybatch.toml").write_text(
+            f'[providers.far]\nbase_url = "{far}"\nkey_env = "KEY"\n'
+        )
+        ask = ["run", "in.csv", "--prompt", "Say {{ text }}", "--model", "far/fake-1"]
+        assert anybatch(*ask, home=home, KEY="k").returncode == 4
+        yield endpoint
+
+
+RETRY = ["retry", "last", "--only", "bad_request"]
+RETRY_QUESTION = f"Send {ROWS} rows again to far/fake-1?"
+
+
+@pytest.mark.parametrize("keys", ["n\n", "\n", "\x04"], ids=["no", "enter", "end of input"])
+def test_who_does_not_agree_to_a_retry_sends_and_changes_nothing(
+    keys: str, home: Path, refused: FakeEndpoint
+) -> None:
+    before = anybatch("status", "--json", home=home).stdout
+    terminal = Terminal(*RETRY, home=home, KEY="k")
+    terminal.read_until(RETRY_QUESTION)
+    terminal.type(keys)
+
+    assert terminal.end() == 1
+    assert "anybatch: no" in terminal.text().splitlines()[-1]
+    assert refused.ledger.received == ROWS
+    assert anybatch("status", "--json", home=home).stdout == before
+
+
+def test_who_agrees_to_a_retry_sends(home: Path, refused: FakeEndpoint) -> None:
+    terminal = Terminal(*RETRY, home=home, KEY="k")
+    terminal.read_until(RETRY_QUESTION)
+    terminal.type("y\n")
+
+    assert terminal.end() == 0
+    assert len(refused.ledger.executions) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("more", "extra"), [(["--yes"], {}), ([], {"CI": "true"})], ids=["--yes", "in CI"]
+)
+def test_nobody_is_asked_about_a_retry_where_the_answer_is_known(
+    more: list[str], extra: dict[str, str], home: Path, refused: FakeEndpoint
+) -> None:
+    terminal = Terminal(*RETRY, *more, home=home, KEY="k", **extra)
+
+    assert terminal.end() == 0
+    assert "Send" not in terminal.text()
+    assert len(refused.ledger.executions) == ROWS
+
+
+def test_without_a_terminal_a_retry_sends_as_run_does(home: Path, refused: FakeEndpoint) -> None:
+    finished = anybatch(*RETRY, home=home, KEY="k")
+
+    assert finished.returncode == 0
+    assert len(refused.ledger.executions) == ROWS
 
 
 def test_rm_asks(home: Path, endpoint: FakeEndpoint) -> None:

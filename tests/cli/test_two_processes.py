@@ -1,12 +1,15 @@
 """Two processes of the command line on one store."""
 
 import csv
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from anybatch.testing import FakeEndpoint
 
@@ -75,6 +78,25 @@ def test_two_processes_on_one_store_never_ask_the_same_twice(tmp_path: Path) -> 
     assert len(executions) == ROWS
     assert answers(tmp_path / "a.csv") == answers(tmp_path / "b.csv")
     assert answers(tmp_path / "a.csv") == [f"echo: Say row {n}" for n in range(ROWS)]
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_two_that_start_the_same_new_command_at_once_share_one_run(
+    turn: int, tmp_path: Path
+) -> None:
+    rows = 500
+    write_rows(tmp_path / "in.csv", [f"row {n}" for n in range(rows)])
+
+    with FakeEndpoint(latency=0.002) as endpoint:
+        both = [start(*words(endpoint, tmp_path, f"{n}.csv"), home=tmp_path) for n in range(2)]
+        said = [json.loads(process.communicate(timeout=LIMIT_S)[0]) for process in both]
+        executions = endpoint.ledger.by_prompt
+
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0]["id"] == said[1]["id"]
+    assert len(json.loads(anybatch("runs", "--json", home=tmp_path).stdout)) == 1
+    assert [path.name for path in (tmp_path / "store" / "runs").iterdir()] == [said[0]["id"]]
+    assert executions == {f"Say row {n}": 1 for n in range(rows)}
 
 
 def test_an_owner_that_slept_past_its_lease_is_fenced_off(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The commands. What they do is imported when one runs, so that help is quick."""
 
+import signal
 import sys
 from typing import Any
 
@@ -18,6 +19,7 @@ class _Commands(TyperGroup):
         except BrokenPipeError:
             return 0  # whoever read our output has seen enough
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it may come twice: see `work`
             print("anybatch: interrupted", file=sys.stderr)
             return 130
 
@@ -33,7 +35,7 @@ app = typer.Typer(
 
 @app.callback()
 def root(debug: option.Debug = False, version: option.Version = False) -> None:
-    """`--debug` is taken out of the arguments before they get here; this documents it."""
+    """`--debug` may stand here and with each command. Its own callback passes it on."""
 
 
 @app.command()
@@ -43,7 +45,9 @@ def run(
     system: option.System = None,
     model: option.Model = "local/smollm2",
     base_url: option.BaseUrl = None,
-    api: option.ApiName = "openai.chat",
+    api: option.ApiName = None,
+    executor: option.Executor = None,
+    tail: option.Tail = "online",
     parameters: option.Parameters = None,
     sql: option.Sql = None,
     bad_rows: option.BadRows = "fail",
@@ -60,6 +64,7 @@ def run(
     store: option.Store = None,
     yes: option.Yes = False,
     again: option.Again = False,
+    debug: option.Debug = False,
 ) -> None:
     """Put every row through the prompt. Typed again, it goes on where it was."""
     from .run import Wishes, run_command
@@ -72,6 +77,8 @@ def run(
         model=model,
         base_url=base_url,
         api=api,
+        executor=executor,
+        tail=tail,
         schema=schema,
         labels=labels,
         fields=fields,
@@ -87,7 +94,11 @@ def run(
 
 
 @app.command()
-def runs(store: option.Store = None, as_json: option.AsJson = False) -> None:
+def runs(
+    store: option.Store = None,
+    as_json: option.AsJson = False,
+    debug: option.Debug = False,
+) -> None:
     """List the runs, the newest first."""
     from .look import runs_command
 
@@ -96,7 +107,10 @@ def runs(store: option.Store = None, as_json: option.AsJson = False) -> None:
 
 @app.command()
 def status(
-    run: option.RunWord = "last", store: option.Store = None, as_json: option.AsJson = False
+    run: option.RunWord = "last",
+    store: option.Store = None,
+    as_json: option.AsJson = False,
+    debug: option.Debug = False,
 ) -> None:
     """How far a run is, batch by batch."""
     from .look import status_command
@@ -105,11 +119,16 @@ def status(
 
 
 @app.command()
-def watch(run: option.RunWord = "last", store: option.Store = None) -> None:
+def watch(
+    run: option.RunWord = "last",
+    store: option.Store = None,
+    as_json: option.AsJsonLines = False,
+    debug: option.Debug = False,
+) -> None:
     """Follow a run that another process works on."""
     from .look import watch_command
 
-    raise typer.Exit(watch_command(run, store))
+    raise typer.Exit(watch_command(run, store, as_json=as_json))
 
 
 @app.command()
@@ -120,6 +139,7 @@ def results(
     raw: option.Raw = False,
     as_json: option.AsJson = False,
     store: option.Store = None,
+    debug: option.Debug = False,
 ) -> None:
     """Write the joined table of a run, finished or not."""
     from .look import results_command
@@ -128,11 +148,17 @@ def results(
 
 
 @app.command()
-def show_request(run: option.RunWord, n: option.Number, store: option.Store = None) -> None:
+def show_request(
+    run: option.RunWord,
+    n: option.Number,
+    store: option.Store = None,
+    as_json: option.AsJson = False,
+    debug: option.Debug = False,
+) -> None:
     """Print request N of a run, byte for byte as it goes out."""
     from .look import show_request_command
 
-    show_request_command(run, n, store)
+    show_request_command(run, n, store, as_json=as_json)
 
 
 @app.command()
@@ -147,6 +173,8 @@ def retry(
     raw: option.Raw = False,
     as_json: option.AsJson = False,
     store: option.Store = None,
+    yes: option.Yes = False,
+    debug: option.Debug = False,
 ) -> None:
     """Ask again for the rows of a finished run that have these outcomes."""
     from .change import retry_command
@@ -154,11 +182,16 @@ def retry(
 
     pace = Pace(concurrency=concurrency, rpm=rpm, tpm=tpm)
     delivery = Delivery(out=out, force=force, raw=raw, as_json=as_json)
-    raise typer.Exit(retry_command(run, only, store, pace=pace, delivery=delivery))
+    raise typer.Exit(retry_command(run, only, store, pace=pace, delivery=delivery, yes=yes))
 
 
 @app.command()
-def cancel(run: option.RunWord, store: option.Store = None, as_json: option.AsJson = False) -> None:
+def cancel(
+    run: option.RunWord,
+    store: option.Store = None,
+    as_json: option.AsJson = False,
+    debug: option.Debug = False,
+) -> None:
     """Send nothing more of a run; what is answered is kept."""
     from .change import cancel_command
 
@@ -166,8 +199,14 @@ def cancel(run: option.RunWord, store: option.Store = None, as_json: option.AsJs
 
 
 @app.command()
-def rm(run: option.RunWord, store: option.Store = None, yes: option.Forget = False) -> None:
+def rm(
+    run: option.RunWord,
+    store: option.Store = None,
+    as_json: option.AsJson = False,
+    yes: option.Forget = False,
+    debug: option.Debug = False,
+) -> None:
     """Forget a run: its requests, its answers and its rows."""
     from .change import rm_command
 
-    rm_command(run, store, yes=yes)
+    rm_command(run, store, yes=yes, as_json=as_json)

@@ -5,6 +5,13 @@ import sys
 
 import typer
 
+from ..core.model import Run
+from ..engine.workspace import Workspace
+from ..executors.auth import is_on_this_machine
+
+_ASK_FROM = 100
+"""Fewer requests than this are sent without a question."""
+
 
 def somebody_is_there() -> bool:
     """Whether a question would be seen and could be answered."""
@@ -20,3 +27,12 @@ def agreed(question: str) -> bool:
     except typer.Abort:
         print(file=sys.stderr)  # the cursor still stands behind the question
         raise
+
+
+def agreed_to_send(workspace: Workspace, run: Run, count: int, what: str) -> bool:
+    """Whether so many requests may leave this machine. Where they stay here, nobody is asked."""
+    provider = workspace.provider_of(run.spec)
+    if count < _ASK_FROM or is_on_this_machine(provider):
+        return True
+    where = "/".join(filter(None, (provider.name, run.spec.model)))
+    return agreed(f"Send {count:,} {what} to {where}?")

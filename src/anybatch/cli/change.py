@@ -8,20 +8,26 @@ from ..core.model import Run
 from ..core.states import Outcome
 from ..engine.workspace import Pace, Workspace
 from ..errors import UsageError
-from .ask import agreed, somebody_is_there
+from .ask import agreed, agreed_to_send, somebody_is_there
 from .progress import counted, outcomes
-from .work import Delivery, is_at_work, open_here, work_on
+from .report import print_json
+from .work import INTERRUPTED, Delivery, is_at_work, open_here, work_on
 
 
 def retry_command(
-    word: str, only: str, store: Path | None, *, pace: Pace, delivery: Delivery
+    word: str, only: str, store: Path | None, *, pace: Pace, delivery: Delivery, yes: bool
 ) -> int:
     """Plan a wave of the rows with these outcomes and work on it; the exit code."""
     wanted = _outcomes(only)
     delivery.check()
+    if obstacle := delivery.obstacle():
+        raise obstacle
     workspace = open_here(store)
     run = workspace.store.find_run(word)
     _check_there_are(wanted, workspace, run)
+    count = workspace.retriable(run, wanted)
+    if not yes and not agreed_to_send(workspace, run, count, "rows again"):
+        raise UsageError("nothing was sent")
     planned = workspace.retry(run, wanted)
     print(f"run {run.id}: asks again for {counted(planned, 'row')}", file=sys.stderr)
     return work_on(workspace, workspace.store.run(run.id), pace=pace, delivery=delivery)
@@ -55,11 +61,11 @@ def cancel_command(word: str, store: Path | None, *, as_json: bool) -> int:
         print(f"run {run.id} is over; there is nothing to cancel", file=sys.stderr)
     run = workspace.ask_to_cancel(run)
     delivery = Delivery(out=None, force=False, raw=False, as_json=as_json)
-    work_on(workspace, run, pace=Pace(), delivery=delivery)
-    return 0
+    code = work_on(workspace, run, pace=Pace(), delivery=delivery)
+    return INTERRUPTED if code == INTERRUPTED else 0
 
 
-def rm_command(word: str, store: Path | None, *, yes: bool) -> None:
+def rm_command(word: str, store: Path | None, *, yes: bool, as_json: bool) -> None:
     """Delete a run nobody works on."""
     workspace = open_here(store)
     run = workspace.store.find_run(word)
@@ -70,4 +76,7 @@ def rm_command(word: str, store: Path | None, *, yes: bool) -> None:
     if not yes and not agreed(f"Forget run {run.id} of {run.source!r} with its answers?"):
         raise UsageError(f"run {run.id} is kept")
     workspace.store.delete(run.id)
-    print(f"run {run.id} is gone", file=sys.stderr)
+    if as_json:
+        print_json({"id": run.id, "removed": True})
+    else:
+        print(f"run {run.id} is gone", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..core.model import Batch
+from ..core.model import Batch, Run
 from ..core.states import exit_code
 from ..datasets.sink import check_sink
+from ..engine.events import Progress
+from ..engine.workspace import Workspace
 from ..errors import UsageError
 from .progress import display, outcomes
-from .report import print_json, print_report, progress_json
+from .report import print_json, print_report, progress_json, report_json
 from .work import is_at_work, open_here
 
 _WATCH_EVERY_S = 0.5
+_IDLE = "for a process to take it up again"
 _JSON_TO_STDOUT = "-:jsonl"
 
 
@@ -79,21 +83,42 @@ def _table(*names: str) -> Table:
     return table
 
 
-def watch_command(word: str, store: Path | None) -> int:
+def watch_command(word: str, store: Path | None, *, as_json: bool) -> int:
     """Show progress until the run is over; its exit code."""
     workspace = open_here(store)
     run = workspace.store.find_run(word)
-    with display(sys.stderr) as show:
-        while True:
-            run = workspace.store.run(run.id)
-            look = workspace.progress(run)
-            if look.status != "running":
-                break
-            idle = None if is_at_work(workspace, run) else "for a process to take it up again"
-            show.update(replace(look, waiting=idle))
-            time.sleep(_WATCH_EVERY_S)
-    print_report(workspace.report(run))
+    if as_json:
+        _watch_as_json(workspace, run)
+    else:
+        with display(sys.stderr) as show:
+            for look in _looks(workspace, run):
+                show.update(look)
+        print_report(workspace.report(workspace.store.run(run.id)))
+    look = workspace.progress(workspace.store.run(run.id))
     return exit_code(look.status, look.counts)
+
+
+def _watch_as_json(workspace: Workspace, run: Run) -> None:
+    """A line whenever something has changed; the last one tells all that the report does."""
+    before = None
+    for look in _looks(workspace, run):
+        said = {**progress_json(look), "waiting": look.waiting}
+        if said != before:
+            print_json(said)
+        before = said
+    report = workspace.report(workspace.store.run(run.id))
+    print_json({**report_json(report, out=None), "waiting": None})
+
+
+def _looks(workspace: Workspace, run: Run) -> Iterator[Progress]:
+    """A look at `run` twice a second, for as long as it is not over."""
+    while True:
+        run = workspace.store.run(run.id)
+        look = workspace.progress(run)
+        if look.status != "running":
+            return
+        yield look if is_at_work(workspace, run) else replace(look, waiting=_IDLE)
+        time.sleep(_WATCH_EVERY_S)
 
 
 def results_command(
@@ -103,18 +128,24 @@ def results_command(
     if as_json and out not in (None, "-"):
         raise UsageError(f"--json writes to stdout and -o to {out!r}; give one of them")
     out = _JSON_TO_STDOUT if as_json else out or "-"
-    check_sink(out, force=force)
+    check_sink(out, force=True)
     workspace = open_here(store)
     run = workspace.store.find_run(word)
-    workspace.deliver(run, out, force=force, raw=raw)
+    if not workspace.deliver(run, out, force=force, raw=raw):
+        print(f"{out} holds this table already", file=sys.stderr)
     look = workspace.progress(run)
     return exit_code(look.status, look.counts)
 
 
-def show_request_command(word: str, n: int, store: Path | None) -> None:
+def show_request_command(word: str, n: int, store: Path | None, *, as_json: bool) -> None:
     """The bytes of one request on stdout, and a newline only for a terminal."""
     workspace = open_here(store)
-    request = workspace.request(workspace.store.find_run(word), n)
+    run = workspace.store.find_run(word)
+    request = workspace.request(run, n)
+    if as_json:
+        body = msgspec.Raw(request.body)
+        print_json({"run": run.id, "n": n, "api": run.spec.api, "body": body})
+        return
     sys.stdout.buffer.write(request.body)
     if sys.stdout.isatty():
         sys.stdout.buffer.write(b"\n")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from typing import NoReturn
 
 import typer
@@ -9,23 +10,28 @@ import typer
 from ..errors import AnybatchError
 from .app import app
 from .leave import leave
+from .options import Errors
 
 USAGE = 1
 UNEXPECTED = 4
+INTERRUPTED = 130
 _MAX_WHAT = 300
 
 
 def main() -> NoReturn:
     """Run the command line; the exit codes are those of `core.states.exit_code`, 1 for misuse."""
     _fill_closed_streams()
-    arguments = [word for word in sys.argv[1:] if word != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
+    errors = Errors()
     try:
-        code = app(args=arguments, prog_name="anybatch", standalone_mode=False)
+        code = app(args=sys.argv[1:], prog_name="anybatch", standalone_mode=False, obj=errors)
     except Exception as e:
-        if debug:
-            raise
-        code = _told(e)
+        line, code = _understood(e)
+        if errors.with_traceback:
+            traceback.print_exc()
+        elif line:
+            print("anybatch: " + " ".join(line.split()), file=sys.stderr)
+    except KeyboardInterrupt:  # the second of two at once, while the first one is being told
+        code = INTERRUPTED
     leave(code or 0)
 
 
@@ -36,23 +42,19 @@ def _fill_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode))
 
 
-def _told(e: Exception) -> int:
-    """Say `e` in one line on stderr; its exit code."""
+def _understood(e: Exception) -> tuple[str, int]:
+    """What is said about `e`, and its exit code. Nothing is said where the help has been shown."""
     match e:
         case AnybatchError():
-            line, code = str(e), e.exit_code
+            return str(e), e.exit_code
         case typer.TyperException():
             said = e.format_message().rstrip(".")
-            if not said:
-                return USAGE  # no command was given, and the help has been shown
-            line, code = f"{said}. `{_command(e)} --help` shows what there is.", USAGE
+            return said and f"{said}. `{_command(e)} --help` shows what there is.", USAGE
         case typer.Abort():
-            line, code = "not confirmed; nothing was done", USAGE
+            return "not confirmed; nothing was done", USAGE
         case _:
             what = f"{type(e).__name__}: {e}"[:_MAX_WHAT]
-            line, code = f"a mistake of ours, {what}. Show us what --debug says", UNEXPECTED
-    print("anybatch: " + " ".join(line.split()), file=sys.stderr)
-    return code
+            return f"a mistake of ours, {what}. Show us what --debug says", UNEXPECTED
 
 
 def _command(e: typer.TyperException) -> str:

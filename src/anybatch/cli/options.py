@@ -1,5 +1,6 @@
 """The options as types: their names, their help, and under which heading they stand."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,24 @@ def _say_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
+@dataclass(slots=True)
+class Errors:
+    """How errors are shown: what the options tell the entry point, as the object of the context."""
+
+    with_traceback: bool = False
+
+
+def _note_debug(context: typer.Context, wanted: bool) -> None:
+    if wanted and isinstance(context.obj, Errors):
+        context.obj.with_traceback = True
+
+
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug", is_eager=True, callback=_note_debug, help="Show a traceback on errors."
+    ),
+]
 Version = Annotated[
     bool,
     typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version."),
@@ -32,6 +50,9 @@ Store = Annotated[
     typer.Option(help="Where runs are kept. Default: ANYBATCH_HOME, else ~/.anybatch."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Say it as JSON on stdout.")]
+AsJsonLines = Annotated[
+    bool, typer.Option("--json", help="Say it as JSON on stdout, a line whenever it changes.")
+]
 Forget = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")]
 Again = Annotated[bool, typer.Option("--again", help="Start over, even if this was asked before.")]
@@ -50,8 +71,16 @@ System = Annotated[str | None, typer.Option(help="A system prompt: text or @file
 Model = Annotated[str, typer.Option(metavar="PROVIDER/MODEL", help="Such as local/smollm2.")]
 BaseUrl = Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, up to /v1.")]
 ApiName = Annotated[
+    str | None,
+    typer.Option(help="The shape of a body, if not the provider's first: openai.responses, …"),
+]
+Executor = Annotated[
+    str | None,
+    typer.Option(help="batch or online; else batch, where the provider has a batch API."),
+]
+Tail = Annotated[
     str,
-    typer.Option(help="openai.chat, openai.responses, openai.embeddings or openai.completions."),
+    typer.Option(help="How that goes which two waves of batches have left: online or batch."),
 ]
 Parameters = Annotated[
     list[str] | None,

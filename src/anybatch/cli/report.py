@@ -1,12 +1,12 @@
 """What is said at the end of a run, for people and for machines."""
 
-import sys
 from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from ..core.model import Run
 from ..core.states import OUTCOMES
 from ..engine.events import Progress
 from ..engine.workspace import Report
@@ -16,8 +16,8 @@ _STYLES = {"ok": "green", "partial": "yellow", "cancelled": "yellow", "running":
 
 
 def print_json(value: object) -> None:
-    """One JSON value on stdout."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    """One JSON value on stdout, on a line of its own."""
+    print(msgspec.json.encode(value).decode(), flush=True)
 
 
 def progress_json(progress: Progress) -> dict[str, Any]:
@@ -62,13 +62,13 @@ def print_report(
     report: Report,
     *,
     on: Console | None = None,
-    out: str | None = None,
+    table: str | None = None,
     interrupted: bool = False,
     at_work: bool = False,
 ) -> None:
     """The end of a run, or its middle, in a few lines; on stderr unless said otherwise.
 
-    `at_work`: whether another process is at it.
+    `table`: what became of the table. `at_work`: whether another process is at it.
     """
     progress, run = report.progress, report.progress.run
     console = on or Console(stderr=True)
@@ -76,7 +76,7 @@ def print_report(
     style = _STYLES.get(progress.status, "red")
     head = Text.assemble((word, f"bold {style}"), f"  run {run.id}: {_sums(progress)}")
     console.print(head, soft_wrap=True)
-    for line in [*_lines(report, out=out), *_ways_on(progress, at_work=at_work)]:
+    for line in [*_lines(report), *([table] if table else []), *_ways_on(progress, at_work)]:
         console.print(Text("  " + line), soft_wrap=True)
 
 
@@ -87,7 +87,7 @@ def _sums(progress: Progress) -> str:
     return f"{counted(progress.run.total, 'row')} = {' + '.join(said)}"
 
 
-def _lines(report: Report, *, out: str | None) -> list[str]:
+def _lines(report: Report) -> list[str]:
     run, usage = report.progress.run, report.progress.usage
     cached = f" ({usage.cached:,} of them cached)" if usage.cached else ""
     said = [f"{usage.tokens_in:,} tokens in{cached}, {usage.tokens_out:,} out"]
@@ -98,12 +98,17 @@ def _lines(report: Report, *, out: str | None) -> list[str]:
             f"after a crash at most {counted(report.repeated, 'call')} were made a second time"
         )
     said += [f"{count:,} × {message}" for message, count in report.errors]
-    if out not in (None, "-"):
-        said.append(f"written to {out}")
     return said
 
 
-def _ways_on(progress: Progress, *, at_work: bool) -> list[str]:
+def way_on(run: Run) -> str:
+    """How a run that is not over comes to its end."""
+    if run.state == "cancelling":
+        return f"anybatch cancel {run.id} sees the cancelling to its end"
+    return "run the same command again and it goes on"
+
+
+def _ways_on(progress: Progress, at_work: bool) -> list[str]:
     """What the user can do next, where there is something."""
     run = progress.run
     if progress.status == "stopped":
@@ -111,7 +116,7 @@ def _ways_on(progress: Progress, *, at_work: bool) -> list[str]:
     if progress.status == "running" and at_work:
         return [f"a process works on it; follow it with: anybatch watch {run.id}"]
     if progress.status == "running":
-        return ["nothing is lost: run the same command again and it goes on"]
+        return [f"nothing is lost: {way_on(run)}"]
     failed = [o for o in progress.counts if o != "succeeded" and OUTCOMES[o].again != "never"]
     if failed:
         return [f"ask again with: anybatch retry {run.id} --only {','.join(failed)}"]

@@ -1,6 +1,8 @@
 """`anybatch run`."""
 
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -9,15 +11,12 @@ import msgspec
 
 from ..api import Ask
 from ..core.model import Api, Run
+from ..core.states import RunState
 from ..datasets.source import open_source
 from ..engine.workspace import Pace, Planned, Workspace
 from ..errors import BadSettings, UsageError
-from ..executors.auth import is_on_this_machine
-from .ask import agreed
+from .ask import agreed_to_send
 from .work import Delivery, open_here, work_on
-
-_ASK_FROM = 100
-"""Runs of fewer rows than this are sent without a question."""
 
 _PART_WORDS = {
     "base_url": "base URL",
@@ -27,6 +26,8 @@ _PART_WORDS = {
     "system": "system prompt",
 }
 """How we call the parts of a run, where their own names are not the user's."""
+
+_RESTS: dict[RunState, str] = {"open": "goes on", "cancelling": "is being cancelled"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,9 @@ class Wishes:
     system: str | None
     model: str
     base_url: str | None
-    api: str
+    api: str | None
+    executor: str | None
+    tail: str
     schema: str | None
     labels: str | None
     fields: list[str] | None
@@ -52,17 +55,11 @@ class Wishes:
 def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Delivery) -> int:
     """Plan the run or find it, work on it, deliver it; the exit code."""
     ask = _ask(wishes)
-    delivery.check()
+    delivery.check(reads=_reads(wishes))
     if wishes.data is None and wishes.sql is None:
         raise UsageError("name the data: anybatch run FILE --prompt …, or --sql with a query")
     workspace = open_here(store)
-    planned = workspace.plan(
-        open_source(wishes.data, sql=wishes.sql),
-        ask.spec(),
-        pace=pace,
-        skip_bad_rows=wishes.bad_rows == "skip",
-        again=wishes.again,
-    )
+    planned = _plan(workspace, wishes, ask, pace=pace, delivery=delivery)
     run = workspace.reopen(planned.run)
     _say_which(planned, run)
     if not wishes.yes:
@@ -70,16 +67,52 @@ def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Del
     return work_on(workspace, run, pace=pace, delivery=delivery)
 
 
+def _reads(wishes: Wishes) -> list[str | int]:
+    """The files that are read, as far as the command names them."""
+    data = wishes.data or ""
+    texts = [text[1:] for text in (wishes.prompt, wishes.system) if text and text[:1] == "@"]
+    quoted = re.split("['\"]", wishes.sql or "")
+    stdin = [0] if data == "-" else []
+    return [data, data.rpartition("#")[0], wishes.schema or "", *texts, *quoted, *stdin]
+
+
+def _plan(
+    workspace: Workspace, wishes: Wishes, ask: Ask, *, pace: Pace, delivery: Delivery
+) -> Planned:
+    """The run that stands ready.
+
+    A file in the way is refused now, unless the run is over: then it may be the table itself.
+    """
+    source, spec = open_source(wishes.data, sql=wishes.sql), ask.spec()
+    obstacle = delivery.obstacle()
+    if obstacle and (wishes.again or workspace.is_new(source, spec)):
+        raise obstacle
+    planned = workspace.plan(
+        source,
+        spec,
+        pace=pace,
+        skip_bad_rows=wishes.bad_rows == "skip",
+        again=wishes.again,
+    )
+    if obstacle and not workspace.is_over(planned.run):
+        if planned.is_new and _is_unsent(workspace, planned.run):
+            workspace.store.delete(planned.run.id)
+        raise obstacle
+    return planned
+
+
 def _ask(wishes: Wishes) -> Ask:
-    if wishes.api not in get_args(Api):
-        raise BadSettings(f"--api {wishes.api!r} is unknown; use {', '.join(get_args(Api))}")
-    if wishes.bad_rows not in ("fail", "skip"):
-        raise BadSettings(f"--bad-rows is fail or skip, not {wishes.bad_rows!r}")
+    _one_of("--api", wishes.api, (None, *get_args(Api)))
+    _one_of("--executor", wishes.executor, (None, "batch", "online"))
+    _one_of("--tail", wishes.tail, ("online", "batch"))
+    _one_of("--bad-rows", wishes.bad_rows, ("fail", "skip"))
     if wishes.schema and ":" in wishes.schema:
         # A model beside the data can be named; last, so that it stands before no installed module.
         sys.path.append(str(Path.cwd()))
     labels = wishes.labels
     api: Any = wishes.api
+    executor: Any = wishes.executor
+    tail: Any = wishes.tail
     return Ask(
         model=wishes.model,
         prompt=wishes.prompt,
@@ -88,9 +121,17 @@ def _ask(wishes: Wishes) -> Ask:
         labels=None if labels is None else [label.strip() for label in labels.split(",")],
         fields=wishes.fields,
         api=api,
+        executor=executor,
+        tail=tail,
         base_url=wishes.base_url,
         parameters=dict(map(_parameter, wishes.parameters)),
     )
+
+
+def _one_of(option: str, value: str | None, words: Sequence[str | None]) -> None:
+    if value not in words:
+        known = ", ".join(word for word in words if word is not None)
+        raise BadSettings(f"{option} {value!r} is unknown; use {known}")
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -107,7 +148,7 @@ def _parameter(text: str) -> tuple[str, Any]:
 def _say_which(planned: Planned, run: Run) -> None:
     before = planned.before
     if not planned.is_new:
-        rest = "goes on" if run.state == "open" else "is over; nothing is left to do"
+        rest = _RESTS.get(run.state, "is over; nothing is left to do")
         print(f"run {run.id} of {run.source!r} {rest} (--again starts anew)", file=sys.stderr)
     elif planned.changed and before is not None:
         *parts, last = (_PART_WORDS.get(part, part) for part in planned.changed)
@@ -117,12 +158,11 @@ def _say_which(planned: Planned, run: Run) -> None:
 
 def _confirm(workspace: Workspace, run: Run) -> None:
     """Ask before many requests leave this machine for the first time."""
-    provider = workspace.provider_of(run.spec)
-    if run.total < _ASK_FROM or is_on_this_machine(provider) or not _is_unsent(workspace, run):
+    if not _is_unsent(workspace, run):
         return
     sure = False
     try:
-        sure = agreed(f"Send {run.total:,} requests to {provider.name}/{run.spec.model}?")
+        sure = agreed_to_send(workspace, run, run.total, "requests")
     finally:
         if not sure and _is_unsent(workspace, run):
             workspace.store.delete(run.id)

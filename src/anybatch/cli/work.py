@@ -4,25 +4,32 @@ import asyncio
 import os
 import signal
 import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from ..core.model import Run
 from ..core.states import exit_code
-from ..datasets.sink import check_sink
+from ..datasets.sink import STDOUT, check_sink
 from ..engine.workspace import Pace, Workspace, open_workspace
-from ..errors import UsageError
+from ..errors import OutputExists, UsageError
 from ..settings import load
 from .leave import leave
 from .progress import Display, display
-from .report import print_json, print_report, report_json
+from .report import print_json, print_report, report_json, way_on
 
-__all__ = ["Delivery", "Pace", "is_at_work", "open_here", "work_on"]
+__all__ = ["INTERRUPTED", "Delivery", "Pace", "is_at_work", "open_here", "work_on"]
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
 _PATIENCE_S = 6.0
 """The engine drains for four seconds; what hangs on longer, such as a model, is not waited for."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AS_ONE_S = 0.5
+"""Within so long, several are one: `timeout` and terminals signal the process and its group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +41,33 @@ class Delivery:
     raw: bool
     as_json: bool
 
-    def check(self) -> None:
-        """Raise UsageError before any work is done for nothing."""
+    def check(self, *, reads: Iterable[str | int] = ()) -> None:
+        """Raise UsageError before any work is done for nothing.
+
+        `reads` are the files that are read, by name or descriptor: none of them may be written.
+        """
         if self.as_json and self.out == "-":
             raise UsageError("--json and -o - both write to stdout; give one of them")
-        if self.out is not None:
-            check_sink(self.out, force=self.force)
+        if self.out is None:
+            return
+        check_sink(self.out, force=True)
+        if self.out not in STDOUT and any(_is_same_file(self.out, file) for file in reads):
+            raise UsageError(f"-o {self.out!r} is a file that is read; give the table another name")
+
+    def obstacle(self) -> OutputExists | None:
+        """What to raise about a file that is in the way."""
+        try:
+            if self.out is not None:
+                check_sink(self.out, force=self.force)
+        except OutputExists as e:
+            return e
+        return None
+
+
+def _is_same_file(out: str, file: str | int) -> bool:
+    with suppress(OSError, ValueError):
+        return os.path.samefile(out, file)
+    return False
 
 
 def open_here(store: Path | None) -> Workspace:
@@ -55,44 +83,108 @@ def is_at_work(workspace: Workspace, run: Run) -> bool:
 
 
 def work_on(workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery) -> int:
-    """Work on `run` until it is over or interrupted, deliver it, report it; the exit code."""
+    """Work on `run` until it is over or interrupted, deliver it, report it; the exit code.
+
+    Raises what kept the table from being written once the report is out.
+    """
     interrupted = False
     if run.state in ("open", "cancelling"):
         with display(sys.stderr) as show:
-            run, interrupted = asyncio.run(_fulfil(workspace, run, pace=pace, show=show))
-    out = delivery.out if run.state == "ended" else None
-    if out is not None:
-        workspace.deliver(run, out, force=delivery.force, raw=delivery.raw)
+            run, interrupted = _fulfil(workspace, run, pace=pace, show=show)
+    delivered = _deliver(workspace, run, delivery)
     report = workspace.report(run)
     if delivery.as_json:
-        print_json(report_json(report, out=out))
+        print_json(report_json(report, out=delivered.out))
     else:
-        print_report(report, out=out, interrupted=interrupted)
-    return (
-        _INTERRUPTED if interrupted else exit_code(report.progress.status, report.progress.counts)
+        print_report(report, table=delivered.said, interrupted=interrupted)
+    if delivered.failure is not None:
+        raise delivered.failure
+    return INTERRUPTED if interrupted else exit_code(report.progress.status, report.progress.counts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Delivered:
+    """What became of the table."""
+
+    out: str | None = None
+    """Where it is."""
+    said: str | None = None
+    failure: Exception | None = None
+
+
+def _deliver(workspace: Workspace, run: Run, delivery: Delivery) -> _Delivered:
+    out = delivery.out
+    if out is None or run.state != "ended":
+        return _Delivered()
+    try:
+        is_new = workspace.deliver(run, out, force=delivery.force, raw=delivery.raw)
+    except BrokenPipeError:
+        raise
+    except Exception as e:
+        return _Delivered(
+            said=f"the table is not written; get it with: anybatch results {run.id} -o FILE",
+            failure=e,
+        )
+    if out == "-":
+        return _Delivered(out=out)
+    return _Delivered(
+        out=out, said=f"written to {out}" if is_new else f"{out} holds this table already"
     )
 
 
-async def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) -> tuple[Run, bool]:
-    stop = asyncio.Event()
-    interrupted = False
+def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) -> tuple[Run, bool]:
+    """Work on `run`; the run as it is then, and whether an interrupt kept it from its end."""
+    interrupts = _Interrupts(show, way_on=way_on(run))
 
-    def interrupt() -> None:
-        nonlocal interrupted
-        if interrupted:
-            go()
-        interrupted = True
-        show.say("stopping: what is in flight may finish, 4 s at most; once more leaves at once")
-        stop.set()
-        loop.call_later(_PATIENCE_S, go)
+    async def fulfil() -> Run:
+        interrupts.watch()
+        return await workspace.fulfil(run, stop=interrupts.stop, pace=pace, on_progress=show.update)
 
-    def go() -> NoReturn:
-        show.say("left at once; run the same command again and it goes on")
-        show.end()
-        leave(_INTERRUPTED)
+    run = asyncio.run(fulfil())
+    if interrupts.came:
+        interrupts.watch_on()
+    return run, interrupts.came and run.state == "open"
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
-    run = await workspace.fulfil(run, stop=stop, pace=pace, on_progress=show.update)
-    return run, interrupted and run.state == "open"
+
+class _Interrupts:
+    """What Ctrl-C and SIGTERM do: the first one sets `stop`, a later one leaves at once."""
+
+    def __init__(self, show: Display, *, way_on: str) -> None:
+        self.stop = asyncio.Event()
+        self._show = show
+        self._way_on = way_on
+        self._first_at: float | None = None
+
+    @property
+    def came(self) -> bool:
+        return self._first_at is not None
+
+    def watch(self) -> None:
+        """Heed them in the running loop, until it closes."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._heed)
+
+    def watch_on(self) -> None:
+        """Heed them without a loop: the second of two at once must not cost us the report."""
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: self._heed())
+
+    def _heed(self) -> None:
+        if self._first_at is None:
+            self._stop()
+        elif time.monotonic() >= self._first_at + _AS_ONE_S:
+            self._leave()
+
+    def _stop(self) -> None:
+        self._first_at = time.monotonic()
+        self._show.say(
+            "stopping: what is in flight may finish, 4 s at most; once more leaves at once"
+        )
+        self.stop.set()
+        asyncio.get_running_loop().call_later(_PATIENCE_S, self._leave)
+
+    def _leave(self) -> NoReturn:
+        self._show.say(f"left at once; {self._way_on}")
+        self._show.end()
+        leave(INTERRUPTED)
