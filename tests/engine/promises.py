@@ -105,8 +105,9 @@ def _nothing_was_paid_twice(world: World) -> Iterator[str]:
     if world.service is None:
         return
     ledger = world.service.ledger
-    if ledger.repeated_batches:
-        yield f"batches were submitted twice: {[batch.id for batch in ledger.repeated_batches]}"
+    billed = Counter(batch.input_sha for batch in ledger.batches if batch.billed)
+    if any(times > 1 for times in billed.values()):
+        yield f"batches were submitted twice, and billed: {billed}"
     if ledger.billed_twice:
         yield f"{len(ledger.billed_twice)} rows were billed twice"
     if ledger.leftover_files:

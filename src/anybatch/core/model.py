@@ -111,6 +111,8 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When this attempt was about to be submitted; from then on it may exist, whatever we heard."""
     looks: int = 0
     """So often it was looked for in vain since."""
+    not_ours: tuple[str, ...] = ()
+    """Batches that were taken for it, until their results showed that they are somebody else's."""
     id: str | None = None
     """The provider's id of the batch."""
     status: str | None = None

@@ -38,7 +38,7 @@ NEXT: Mapping[BatchStatus, tuple[BatchStatus, ...]] = {
     "planned": ("submitting", "running", "collected"),
     "submitting": ("running", "planned", "collected"),
     "running": ("ended", "collected", "planned"),
-    "ended": ("collected", "planned"),
+    "ended": ("collected", "planned", "submitting"),
     "collected": ("cleaned",),
     "cleaned": (),
 }

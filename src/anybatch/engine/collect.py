@@ -50,11 +50,22 @@ class Collected:
         named = {number_in(line.custom_id) for line in self._lines() if line.custom_id is not None}
         return any(n not in named for n in act.numbers_of(self._work.store, self._batch))
 
+    def is_anothers(self) -> bool:
+        """Whether there are lines, and not one of them is ours."""
+        names = [line.custom_id for line in self._lines()]
+        with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
+            ours = self._numbers()
+            return bool(names) and not any(self._named(name, ours, requests) for name in names)
+
+    def _numbers(self) -> "range | frozenset[int]":
+        numbers = act.numbers_of(self._work.store, self._batch)
+        return numbers if isinstance(numbers, range) else frozenset(numbers)
+
     def results(self) -> Iterator[Result]:
         """A result for each request that has none yet, in the order of the files."""
         with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
             numbers = act.numbers_of(self._work.store, self._batch)
-            ours = numbers if isinstance(numbers, range) else frozenset(numbers)
+            ours = self._numbers()
             recorded = self._recorded()
             for line in self._lines():
                 request = self._answered(line, ours, requests)

@@ -38,6 +38,8 @@ _GIVE_UP = 5
 """So often a batch is not there, or cannot be cleaned up, before we believe it."""
 _GONE_FILE = 20
 """So often a file of results is not there before we believe it: some minutes in all."""
+_RUNS = 1_000
+"""Of so many runs it is known which batches at a provider are theirs."""
 _GONE_PAUSE = timedelta(minutes=3)
 _QUOTA_PAUSE = timedelta(minutes=2)
 _CHUNK = 2_000
@@ -154,9 +156,11 @@ async def _recover(on: RemoteWork, batch: Batch) -> None:
     except (Refused, TransportError) as e:
         await _let_go(on, batch, replace(remote, why=str(e)), after=on.search * _LOOKS[0])
         return
+    found = await _on_thread(on, partial(_unclaimed, on, batch, found))
     if found:
         ours, *copies = sorted(found, key=_age)
-        for copy in copies:
+        # Without a mark, the others may be anybody's.
+        for copy in copies if on.executor.api.marks else ():
             # Never by us alone: but should there be two, only one is to be paid for.
             await _note(on, "batch.doubled", batch=batch.id, remote=copy.id)
             await on.executor.cancel(copy.id)
@@ -169,6 +173,19 @@ async def _recover(on: RemoteWork, batch: Batch) -> None:
         await _note(on, "batch.not_found", batch=batch.id, attempt=remote.attempt)
         again = Remote(attempt=remote.attempt + 1, input_file=remote.input_file)
         await _let_go(on, replace(batch, status="planned"), again)
+
+
+def _unclaimed(on: RemoteWork, batch: Batch, found: list[RemoteBatch]) -> list[RemoteBatch]:
+    """Of those that may be `batch`, the ones not known to be another one's."""
+    store = on.work.store
+    taken = {
+        other.remote.id
+        for run in store.runs(most=_RUNS)
+        for other in store.batches(run.id)
+        if other.remote is not None and other.id != batch.id
+    }
+    taken.update(_remote(batch).not_ours)
+    return [one for one in found if one.id not in taken]
 
 
 def _age(batch: RemoteBatch) -> Any:
@@ -270,6 +287,9 @@ async def _collect(on: RemoteWork, batch: Batch) -> None:
         await _let_go(on, batch, replace(remote, tries=tries, why=str(e)), after=pause)
         return
     collected = Collected(on.work, batch, on.executor.api.read_line, paths)
+    if not on.executor.api.marks and await _on_thread(on, collected.is_anothers):
+        await _mistaken(on, batch, paths)
+        return
     short = await _on_thread(on, collected.is_short)
     if short and remote.tries < _GIVE_UP and remote.results:
         # A download that was cut at the end of a line looks whole: so it is fetched once more.
@@ -283,6 +303,21 @@ async def _collect(on: RemoteWork, batch: Batch) -> None:
     for name, fields in collected.notes():
         await _note(on, name, batch=batch.id, **fields)
     _forget(paths)
+
+
+async def _mistaken(on: RemoteWork, batch: Batch, paths: list[Path]) -> None:
+    """What was found was somebody else's: look again for what we submitted."""
+    remote = _remote(batch)
+    assert remote.id is not None
+    await _note(on, "batch.mistaken", batch=batch.id, remote=remote.id)
+    _forget(paths)
+    again = Remote(
+        attempt=remote.attempt,
+        sent_at=remote.sent_at,
+        not_ours=(*remote.not_ours, remote.id),
+        why="what was found is somebody else's",
+    )
+    await _let_go(on, replace(batch, status="submitting"), again)
 
 
 async def _fetched(on: RemoteWork, batch: Batch, place: int) -> Path:

@@ -1,0 +1,261 @@
+"""What a provider returned finds its rows, whatever else it returned, and however it was cut."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from anybatch.core.model import Result, Run
+from anybatch.core.plan import Limits
+from anybatch.store.store import Event
+from anybatch.testing import Altered, Cut, FakeOpenAI, Fate, Fault, Mangled, Problem, Status
+from anybatch.testing.service.faults import Unrun
+from anybatch.testing.service.http1 import Framing
+
+from .harness import World, rows, spec
+from .promises import broken_promises
+
+
+def world_of(root: Path, service: FakeOpenAI, **given: Any) -> World:
+    asked = spec(service.base_url, provider="openai", executor="batch", tail="batch")
+    return World(root=root, spec=asked, service=service, **given)
+
+
+def results_of(world: World) -> list[Result | None]:
+    workspace = world.open()
+    with_store = workspace.store
+    try:
+        return list(workspace.results(with_store.find_run("last")))
+    finally:
+        world.close()
+
+
+def events_of(world: World, run: Run) -> list[Event]:
+    workspace = world.open()
+    try:
+        return workspace.store.events(run.id)
+    finally:
+        world.close()
+
+
+FRAMINGS: tuple[Framing, ...] = ("length", "chunked", "close")
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("share", [k / 34 for k in range(34)])
+def test_a_download_that_is_cut_anywhere_is_noticed(
+    framing: Framing, share: float, scratch: Path
+) -> None:
+    cut = Cut("midway", framing=framing, by="close", at=int(share * 1_500))
+
+    with (
+        FakeOpenAI(faults={"download": [cut, cut]}) as service,
+        world_of(scratch / "world", service) as world,
+    ):
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_download_that_is_cut_at_the_end_of_a_line_is_noticed(
+    framing: Framing, scratch: Path
+) -> None:
+    def first_line_only(body: bytes) -> bytes:
+        return body.split(b"\n")[0] + b"\n"
+
+    with (
+        FakeOpenAI(faults={"download": [Altered(first_line_only, framing=framing)]}) as service,
+        world_of(scratch / "world", service) as world,
+    ):
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+@pytest.mark.parametrize("how", ["empty", "html", "bom", "crlf", "half", "nested"])
+def test_a_download_of_something_else_is_fetched_again(how: Any, scratch: Path) -> None:
+    with (
+        FakeOpenAI(faults={"download": [Altered(how)]}) as service,
+        world_of(scratch / "world", service) as world,
+    ):
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+def test_what_no_text_editor_takes_for_one_line_comes_back_whole(scratch: Path) -> None:
+    odd = "one\u2028two\u2029three\u0085four\x0bfive\x0csix\rseven"
+
+    with FakeOpenAI() as service:
+        given = [{"topic": odd, "text": f"row {n}"} for n in range(5)]
+        with world_of(scratch / "world", service, rows=given) as world:
+            world.live()
+
+            assert broken_promises(world) == []
+
+
+MANGLED: dict[str, tuple[str, ...]] = {
+    "missing": (),
+    "repeated": (),
+    "contradicted": ("results.conflicting",),
+    "both": ("results.conflicting",),
+    "foreign": ("results.foreign",),
+    "unnamed": ("results.foreign",),
+    "malformed": (),
+}
+"""How a row's result is filed, and what is said of it beside asking the row again."""
+
+
+@pytest.mark.parametrize("how", MANGLED)
+def test_a_row_that_is_filed_wrongly_harms_no_other(how: Any, scratch: Path) -> None:
+    asked: set[str] = set()
+
+    def once(call: Any) -> Fault | None:
+        first = call.prompt not in asked
+        asked.add(call.prompt)
+        return Mangled(how) if first and "row 005" in call.prompt else None
+
+    with FakeOpenAI(rows=once) as service, world_of(scratch / "world", service) as world:
+        run = world.live()
+        said = {event.name for event in events_of(world, run)}
+
+        answers = [msgspec.json.decode(line) for line in world.out.read_bytes().splitlines()]
+        assert [row["text"] for row in answers] == [row["text"] for row in rows()]
+        assert all(row["answer"] == f"echo: {row['topic']}: {row['text']}" for row in answers)
+        assert said >= set(MANGLED[how])
+
+
+def test_swapped_names_put_no_answer_on_a_wrong_row(scratch: Path) -> None:
+    asked: set[str] = set()
+
+    def once(call: Any) -> Fault | None:
+        first = call.prompt not in asked
+        asked.add(call.prompt)
+        swapped = any(row in call.prompt for row in ("row 001", "row 002"))
+        return Mangled("swapped") if first and swapped else None
+
+    with (
+        FakeOpenAI(rows=once, shuffle=False) as service,
+        world_of(scratch / "world", service) as world,
+    ):
+        world.live()
+
+    # Nothing in a result tells whose it is but its name: this is what nobody can notice, and the
+    # fake shows it. What we promise is that the names are ours and each is taken once.
+    assert len(asked) == 12
+
+
+@pytest.mark.parametrize("done", [0, 1, 3, 4])
+@pytest.mark.parametrize("ends", ["expired", "cancelled"])
+def test_what_an_unfinished_batch_has_answered_is_kept(ends: Any, done: int, scratch: Path) -> None:
+    with (
+        FakeOpenAI(batches=[Fate(ends=ends, done=done)]) as service,
+        world_of(scratch / "world", service) as world,
+    ):
+        world.live()
+
+        assert broken_promises(world) == []
+        assert service.ledger.billed == 12
+
+
+def test_one_refused_line_fails_its_row_and_no_other(scratch: Path) -> None:
+    problem = Problem(code="invalid_request", message="no such field", line=2, param="body")
+
+    with (
+        FakeOpenAI(batches=[Fate(ends="failed", problems=[problem])]) as service,
+        world_of(scratch / "world", service) as world,
+    ):
+        world.live()
+        outcomes = [result and result.outcome for result in results_of(world)]
+
+    assert outcomes == ["succeeded", "bad_request", *["succeeded"] * 10]
+
+
+def test_too_much_waiting_is_waited_out(scratch: Path) -> None:
+    problem = Problem(code="token_limit_exceeded", message="Enqueued token limit reached")
+    fates = [Fate(ends="failed", problems=[problem])]
+
+    with FakeOpenAI(batches=fates) as service, world_of(scratch / "world", service) as world:
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+FATES: dict[str, Fate] = {
+    "its error file has an empty id": Fate(blank_ids=True),
+    "its counts lie": Fate(counts={"total": 99, "completed": 99, "failed": -1}),
+    "its files come late": Fate(late_files=3),
+    "it is in an unknown state": Fate(words=("pondering", "musing")),
+    "it goes backwards": Fate(words=("finalizing", "validating", "in_progress")),
+    "it is away for a while": Fate(lost=range(1, 4)),
+}
+
+
+@pytest.mark.parametrize("what", FATES)
+def test_a_batch_of_which_strange_things_are_said_is_collected(what: str, scratch: Path) -> None:
+    with (
+        FakeOpenAI(batches=[FATES[what]]) as service,
+        world_of(scratch / "world", service) as world,
+    ):
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+def test_a_batch_that_the_provider_lost_is_asked_again(scratch: Path) -> None:
+    with (
+        FakeOpenAI(batches=[Fate(lost=range(1, 1_000))]) as service,
+        world_of(scratch / "world", service) as world,
+    ):
+        run = world.live()
+
+        assert {"batch.lost_remotely"} <= {event.name for event in events_of(world, run)}
+        assert all(r is not None and r.outcome == "succeeded" for r in results_of(world))
+
+
+ROW_FAULTS: dict[str, tuple[Callable[[], Fault], str]] = {
+    "400": (lambda: Status(400), "bad_request"),
+    "an HTTP status of 0": (lambda: Status(0), "server_error"),
+    "never run, timed out": (lambda: Unrun("timed_out"), "server_error"),
+}
+
+
+@pytest.mark.parametrize("what", ROW_FAULTS)
+def test_a_row_that_fails_says_how(what: str, scratch: Path) -> None:
+    fault, outcome = ROW_FAULTS[what]
+
+    def script(call: Any) -> Fault | None:
+        return fault() if "row 005" in call.prompt else None
+
+    with FakeOpenAI(rows=script) as service, world_of(scratch / "world", service) as world:
+        world.live()
+        outcomes = [result and result.outcome for result in results_of(world)]
+
+    assert outcomes[5] == outcome
+    assert {one for n, one in enumerate(outcomes) if n != 5} == {"succeeded"}
+
+
+def test_many_rows_with_doubled_missing_and_foreign_names_land_right(scratch: Path) -> None:
+    chance = random.Random(5)
+    fates = {n: chance.choice(["repeated", "missing", "foreign"]) for n in range(0, 3_000, 33)}
+    asked: set[str] = set()
+
+    def once(call: Any) -> Fault | None:
+        first = call.prompt not in asked
+        asked.add(call.prompt)
+        n = int(call.prompt.split()[-1])
+        return Mangled(fates[n]) if first and n in fates else None  # type: ignore[arg-type]
+
+    given = [{"topic": "x", "text": f"row {n}"} for n in range(3_000)]
+    with FakeOpenAI(rows=once) as service:
+        limits = Limits(max_requests=3_000)
+        with world_of(scratch / "world", service, rows=given, limits=limits) as world:
+            world.live()
+
+            assert broken_promises(world) == [
+                f"{sum(f != 'repeated' for f in fates.values())} rows were billed twice"
+            ]
