@@ -2,12 +2,13 @@
 
 import sys
 
-from . import cli, embedded, end_to_end, online, plan
+from . import batches, cli, embedded, end_to_end, online, plan
 
 _ALL = {
     "plan": plan.compare,
     "end_to_end": end_to_end.compare,
     "online": online.compare,
+    "batches": batches.compare,
     "cli": cli.compare,
     "embedded": embedded.compare,
 }

@@ -29,7 +29,7 @@ from anybatch.providers.flow import Reply
 from anybatch.providers.provider import Provider
 from anybatch.settings import Settings
 from anybatch.store.sqlite import SqliteStore
-from anybatch.testing import Crash, CrashAt, FakeAnthropic, FakeEndpoint, FakeOpenAI
+from anybatch.testing import Crash, CrashAt, FakeAnthropic, FakeEndpoint, FakeGemini, FakeOpenAI
 from anybatch.testing.clock import START
 
 LIFE_S = 30.0
@@ -184,7 +184,7 @@ class World:
     model: Model | None = None
     endpoint: FakeEndpoint | None = None
     """What answers, where no model does."""
-    service: "FakeOpenAI | FakeAnthropic | None" = None
+    service: FakeOpenAI | FakeAnthropic | FakeGemini | None = None
     """A provider that takes batches."""
     groups: bool = False
     limits: Limits = LIMITS

@@ -10,8 +10,20 @@ import pytest
 
 from anybatch.core.model import Result, Run
 from anybatch.core.plan import Limits
+from anybatch.errors import BadSettings
 from anybatch.store.store import Event
-from anybatch.testing import Altered, Cut, FakeOpenAI, Fate, Fault, Mangled, Problem, Status
+from anybatch.testing import (
+    Altered,
+    CrashAt,
+    Cut,
+    FakeOpenAI,
+    Fate,
+    Fault,
+    Mangled,
+    Phases,
+    Problem,
+    Status,
+)
 from anybatch.testing.service.faults import Unrun
 from anybatch.testing.service.http1 import Framing
 
@@ -259,3 +271,21 @@ def test_many_rows_with_doubled_missing_and_foreign_names_land_right(scratch: Pa
             assert broken_promises(world) == [
                 f"{sum(f != 'repeated' for f in fates.values())} rows were billed twice"
             ]
+
+
+def test_batches_of_another_account_are_not_touched(scratch: Path) -> None:
+    with (
+        FakeOpenAI(phases=Phases(in_progress=3600)) as service,
+        world_of(
+            scratch / "world", service, environment={"OPENAI_API_KEY": "sk-one-one-one"}
+        ) as world,
+    ):
+        world.die(CrashAt(12, only="http.send"))
+        before = len(service.ledger.exchanges)
+        world.environment = {"OPENAI_API_KEY": "sk-two-two-two"}
+
+        with pytest.raises(BadSettings, match="made with another") as raised:
+            world.live()
+
+        assert len(service.ledger.exchanges) == before
+        assert "sk-" not in str(raised.value)

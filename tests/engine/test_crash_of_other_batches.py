@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from anybatch.core.plan import Limits
-from anybatch.testing import FakeAnthropic, Fault, Phases
+from anybatch.testing import FakeAnthropic, FakeGemini, Fault, Phases
 from anybatch.testing.service.faults import Unrun
 
 from .harness import HurriedClock, World, spec
@@ -20,26 +20,36 @@ from .test_crash_of_batches import LOST_ANSWERS, REPEATABLE
 
 BY_SIZE = Limits(max_requests=5, distinct_sizes=True)
 """Batches of 5, 4 and 3 rows."""
+TO_A_BATCH = {"executor": "batch", "tail": "batch"}
 NewWorld = Callable[[str], AbstractContextManager[World]]
 
 
 @contextmanager
 def anthropic(root: Path, **given: Any) -> Iterator[World]:
-    clock = HurriedClock()  # of both: a batch of no mark is known by the time it was made, too
+    clock = HurriedClock()  # of both: a batch without a mark is known by when it was made, too
     with FakeAnthropic(clock=clock, **given) as service:
-        asked = spec(
-            service.base_url,
-            provider="anthropic",
-            api="anthropic.messages",
-            executor="batch",
-            tail="batch",
-        )
+        asked = spec(service.base_url, provider="anthropic", api="anthropic.messages", **TO_A_BATCH)
         with World(root=root, spec=asked, service=service, limits=BY_SIZE, clock=clock) as world:
             yield world
 
 
-WORLDS: dict[str, Callable[..., AbstractContextManager[World]]] = {"anthropic": anthropic}
-STEPS = {"anthropic": ("poll", "list", "download", "delete")}
+@contextmanager
+def gemini(root: Path, **given: Any) -> Iterator[World]:
+    clock = HurriedClock()
+    with FakeGemini(clock=clock, **given) as service:
+        asked = spec(service.base_url, provider="gemini", api="gemini.generate", **TO_A_BATCH)
+        with World(root=root, spec=asked, service=service, clock=clock) as world:
+            yield world
+
+
+WORLDS: dict[str, Callable[..., AbstractContextManager[World]]] = {
+    "anthropic": anthropic,
+    "gemini": gemini,
+}
+STEPS = {
+    "anthropic": ("poll", "list", "download", "delete"),
+    "gemini": ("start", "upload", "files", "poll", "list", "download", "delete"),
+}
 
 
 def expiring_once() -> Callable[[Any], Fault | None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from anybatch.engine import delivery
 from anybatch.engine.events import repeated
 from anybatch.errors import AnybatchError, StoreCorrupt, StoreError
 from anybatch.store.sqlite import SqliteStore
@@ -233,8 +234,9 @@ def test_rows_that_are_missing_are_noticed_before_anything_is_sent(half: Half, w
     ids=["gone", "all zeros", "lines that changed places"],
 )
 def test_a_journal_that_changes_while_rows_come_out_stops_them(
-    half: Half, damage: Damage, why: str
+    half: Half, damage: Damage, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(delivery, "_CHUNK", 1)
     segment = next(file for file in half.files if "-1-1." in file)
 
     with closing(half.world):

@@ -223,3 +223,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None = None
     """Why it stopped, when `state` is `stopped`."""
     ended_at: datetime | None = None
+    account: str | None = None
+    """Whose batches it makes at a provider: a digest of the key it was planned with."""

@@ -23,6 +23,8 @@ from .act import Work
 from .answers import Reader
 
 _KEPT_STRANGERS = 1_000
+_CHUNK_BYTES = 16_000_000
+"""Answers come in any order: the more are looked at together, the closer their requests lie."""
 
 
 class Collected:
@@ -52,10 +54,15 @@ class Collected:
 
     def is_anothers(self) -> bool:
         """Whether there are lines, and not one of them is ours."""
-        names = [line.custom_id for line in self._lines()]
+        lines, some = self._lines(), False
         with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
             ours = self._numbers()
-            return bool(names) and not any(self._named(name, ours, requests) for name in names)
+            while chunk := _chunk(lines):
+                asked = self._asked(chunk, ours, requests)
+                if any(line.custom_id in asked for line in chunk):
+                    return False
+                some = True
+        return some
 
     def _numbers(self) -> "range | frozenset[int]":
         numbers = act.numbers_of(self._work.store, self._batch)
@@ -67,13 +74,16 @@ class Collected:
             numbers = act.numbers_of(self._work.store, self._batch)
             ours = self._numbers()
             recorded = self._recorded()
-            for line in self._lines():
-                request = self._answered(line, ours, requests)
-                if request is None:
-                    continue
-                if request.n not in recorded:
-                    yield self._result(request, line)
-                recorded.add(request.n)
+            lines = self._lines()
+            while chunk := _chunk(lines):
+                asked = self._asked(chunk, ours, requests)
+                for line in chunk:
+                    request = self._answered(line, asked)
+                    if request is None:
+                        continue
+                    if request.n not in recorded:
+                        yield self._result(request, line)
+                    recorded.add(request.n)
             for place, n in enumerate(numbers, start=1):
                 if n not in recorded:
                     yield self._unanswered(n, place)
@@ -98,30 +108,27 @@ class Collected:
         committed = committed_lines(folder, self._batch.id, self._batch.journal)
         return {number_of(line) for _, _, line in committed}
 
-    def _answered(
-        self, line: ResultLine, ours: "range | frozenset[int]", requests: RequestFile
-    ) -> Request | None:
-        """The request that a line answers; None if it is none of ours or was answered before."""
-        request = self._named(line.custom_id, ours, requests)
+    def _asked(
+        self, chunk: list[ResultLine], ours: "range | frozenset[int]", requests: RequestFile
+    ) -> dict[str, Request]:
+        """The requests that these lines may answer, by the names they bear."""
+        claimed = {number_in(line.custom_id) for line in chunk if line.custom_id is not None}
+        numbers = sorted(n for n in claimed if n is not None and n in ours)
+        as_sent = act.as_sent(self._work, self._batch, requests, numbers)
+        run_id = self._batch.run_id
+        return {custom_id(run_id, request.n, request.body): request for request in as_sent}
+
+    def _answered(self, line: ResultLine, asked: dict[str, Request]) -> Request | None:
+        """The request that a line answers; None if it is none of ours."""
+        request = asked.get(line.custom_id or "")
         if request is None:
             if len(self._strangers) < _KEPT_STRANGERS:
                 self._strangers.append(str(line.custom_id)[:64])
             return None
         checksum = zlib.crc32(line.body) ^ hash((line.status, line.outcome))
-        first = self._seen.setdefault(request.n, checksum)
-        if first != checksum:
+        if self._seen.setdefault(request.n, checksum) != checksum:
             self._conflicts.append(request.n)
         return request
-
-    def _named(
-        self, name: str | None, ours: "range | frozenset[int]", requests: RequestFile
-    ) -> Request | None:
-        """The request of this batch that bears this name, as it was sent."""
-        n = None if name is None else number_in(name)
-        if n is None or n not in ours:
-            return None
-        request = next(act.as_sent(self._work, self._batch, requests, [n]))
-        return request if name == custom_id(self._batch.run_id, n, request.body) else None
 
     def _result(self, request: Request, line: ResultLine) -> Result:
         if line.outcome is None and line.status is not None:
@@ -141,6 +148,18 @@ class Collected:
             return Result(n=n, outcome="bad_request", failure=remote.bad_lines[place])
         outcome, failure = outcome_of_unrun(remote)
         return Result(n=n, outcome=outcome, failure=failure)
+
+
+def _chunk(lines: Iterator[ResultLine]) -> list[ResultLine]:
+    """The next lines, as many as are held in memory at once; none at the end."""
+    chunk: list[ResultLine] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line.body)
+        if size > _CHUNK_BYTES:
+            break
+    return chunk
 
 
 _BY_CODE: dict[str, Outcome] = {

@@ -22,6 +22,7 @@ from .answers import Reader
 
 _CHUNK = 4096
 _WINDOW = 1 << 18
+_OPEN_FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +92,28 @@ def results(store: Store, run: Run) -> Iterator[Result | None]:
     """
     places = _places(store, run)
     windows: dict[int, _Window] = {}
-    lines = zip(places.file, places.offset, places.length, strict=True)
     try:
-        for n, (file, offset, length) in enumerate(lines):
-            if not file:
-                yield None
-                continue
-            if file not in windows:
-                if len(windows) >= 64:
-                    windows.pop(next(iter(windows))).close()
-                windows[file] = _Window(places.files[file - 1])
-            yield windows[file].result(n, offset, length)
+        for start in range(0, run.total, _CHUNK):
+            yield from _results(places, range(start, min(start + _CHUNK, run.total)), windows)
     finally:
         for window in windows.values():
             window.close()
+
+
+def _results(places: _Places, numbers: range, windows: dict[int, _Window]) -> list[Result | None]:
+    """The results of these requests. Read in the order of the files: theirs may be any other."""
+    found: list[Result | None] = [None] * len(numbers)
+    for n in sorted(numbers, key=lambda n: (places.file[n], places.offset[n])):
+        file = places.file[n]
+        if not file:
+            continue
+        if file not in windows:
+            if len(windows) >= _OPEN_FILES:
+                windows.pop(next(iter(windows))).close()
+            windows[file] = _Window(places.files[file - 1])
+        result = windows[file].result(n, places.offset[n], places.length[n])
+        found[n - numbers.start] = result
+    return found
 
 
 def layout_of(run: Run) -> Layout:

@@ -44,6 +44,8 @@ class Intake:
     owner: str
     probe: Probe
     skip_bad_rows: bool = False
+    account: str | None = None
+    """Whose batches the run makes at a provider."""
     again: bool = False
     """Plan a new run even if one has asked exactly the same."""
 
@@ -240,6 +242,7 @@ def _write(
         total=requests.count,
         skipped=bad.skipped,
         budgeted=budgeted,
+        account=intake.account,
     )
 
 

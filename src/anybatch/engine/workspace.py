@@ -18,8 +18,8 @@ from ..core.states import COME_BACK_FOR, TRIPPING, Outcome
 from ..datasets.sink import open_sink
 from ..datasets.source import Source
 from ..effects import Probe, unwatched
-from ..errors import UsageError
-from ..executors.auth import key_for
+from ..errors import BadSettings, UsageError
+from ..executors.auth import account_of, key_for
 from ..executors.batch import BatchExecutor
 from ..executors.embedded import Embedded, weights
 from ..executors.executor import CallExecutor
@@ -29,6 +29,7 @@ from ..providers import registry
 from ..providers.provider import Provider
 from ..settings import Settings
 from ..store.requests import RequestFile
+from ..store.rows import read_rows
 from ..store.sqlite import SqliteStore
 from ..store.store import Store
 from .delivery import joined_rows, layout_of, results
@@ -98,6 +99,22 @@ class Workspace:
         if provider.base_url is None and spec.model is not None:
             weights(spec.model)
 
+    def _account(self, provider: Provider) -> str | None:
+        return account_of(provider, key_for(provider, self.settings.environment))
+
+    def check_account(self, run: Run) -> None:
+        """Raise BadSettings if `run` has batches at a provider that our key does not open."""
+        there = [batch for batch in self.store.batches(run.id) if batch.remote is not None]
+        if all(batch.status == "cleaned" for batch in there):
+            return
+        account = self._account(self.provider_of(run.spec))
+        if account != run.account:
+            raise BadSettings(
+                f"run {run.id} has batches at {run.spec.provider!r} that were made with another "
+                f"key ({run.account or 'none'}; the present one is {account or 'none'}). Set that "
+                "key again, or leave them there and start anew with --again"
+            )
+
     def plan(
         self,
         source: Source,
@@ -119,6 +136,7 @@ class Workspace:
             probe=self.probe,
             skip_bad_rows=skip_bad_rows,
             again=again,
+            account=self._account(provider) if spec.executor == "batch" else None,
         )
         run, is_new = plan(intake, source, spec, run_id=self.new_id(), now=self.clock.now())
         differs = changed(before, run.parts) if is_new and before is not None else []
@@ -199,6 +217,7 @@ class Workspace:
 
         To wind up what is cancelled takes no provider: nothing is sent.
         """
+        self.check_account(run)
         winds_up = run.state == "cancelling"
         engine = Engine(
             store=self.store,
@@ -252,6 +271,27 @@ class Workspace:
     def progress(self, run: Run) -> Progress:
         return progress(run, self.store.batches(run.id))
 
+    def is_at_provider(self, run: Run) -> bool:
+        """Whether a provider has batches of `run`, or may have: they go on without us."""
+        there = ("submitting", "running", "ended")
+        batches = self.store.batches(run.id)
+        return any(
+            batch.remote is not None and batch.remote.sent_at is not None and batch.status in there
+            for batch in batches
+        )
+
+    def is_wanted(self, batch_id: str) -> bool:
+        """Whether a run of this store still has answers to come from the batch of this id."""
+        parts = batch_id.split("-")
+        runs = ("-".join(parts[:count]) for count in range(1, len(parts)))
+        known = (run_id for run_id in runs if self.store.has_run(run_id))
+        over = ("collected", "cleaned")
+        return any(
+            batch.id == batch_id and batch.status not in over
+            for run_id in known
+            for batch in self.store.batches(run_id)
+        )
+
     def report(self, run: Run) -> Report:
         """What became of `run`. Reads its results only if some did not succeed."""
         look = self.progress(run)
@@ -278,6 +318,13 @@ class Workspace:
                     f"run {run.id} has requests 0 to {requests.count - 1}, no number {n}"
                 )
             return next(iter(requests.read([n])))
+
+    def named_results(self, run: Run) -> Iterator[tuple[str | None, Result | None]]:
+        """The same as `results`, each with the `custom_id` that its row had."""
+        rows = read_rows(self.store.folder(run.id), count=run.total)
+        for row, result in zip(rows, results(self.store, run), strict=True):
+            name = row.get("custom_id")
+            yield (None if name is None else str(name)), result
 
     def results(self, run: Run) -> Iterator[Result | None]:
         """What became of each request, by number."""

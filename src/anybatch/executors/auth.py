@@ -1,6 +1,7 @@
 """Where a provider's key comes from: the environment, and nowhere else."""
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -45,6 +46,15 @@ def is_loopback(url: str) -> bool:
         return ip_address(host or "").is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def account_of(provider: Provider, key: str | None) -> str | None:
+    """A word for whose account a key opens, which does not tell the key; None without one."""
+    if key is None:
+        return None
+    return blake2b(
+        f"{provider.base_url} {key}".encode(), digest_size=4, key=b"anybatch"
+    ).hexdigest()
 
 
 def headers_for(provider: Provider, key: str | None, parameters: Json) -> dict[str, str]:

@@ -2,10 +2,10 @@
 -- Write down a run whose requests file is complete.
 insert into runs (
     id, created_at, source, spec, fingerprint, parts, columns, total, skipped, budgeted,
-    wave, state, why, ended_at, crc
+    wave, state, why, ended_at, account, crc
 ) values (
     :id, :created_at, :source, :spec, :fingerprint, :parts, :columns, :total, :skipped, :budgeted,
-    :wave, :state, :why, :ended_at, :crc
+    :wave, :state, :why, :ended_at, :account, :crc
 );
 
 -- add_batch --

@@ -424,7 +424,7 @@ def _maybe(seconds: float | None) -> datetime | None:
 
 _FIXED_OF_RUN = (
     *("id", "created_at", "source", "spec", "fingerprint", "parts", "columns"),
-    *("total", "skipped", "budgeted"),
+    *("total", "skipped", "budgeted", "account"),
 )
 _FIXED_OF_BATCH = (
     *("id", "run_id", "wave", "attempt", "part", "first", "size", "ordered", "budget_factor"),

@@ -36,5 +36,8 @@ def read_result(line: bytes) -> Result:
 
 
 def number_of(line: bytes) -> int:
-    """The `n` of a journal line, without decoding the rest: it always stands first."""
+    """The `n` of a journal line, without decoding the rest: it always stands first.
+
+    The line has to be one that was written here: `committed_lines` gives no others.
+    """
     return int(line[5 : line.index(b",")])
