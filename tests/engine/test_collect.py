@@ -289,3 +289,39 @@ def test_batches_of_another_account_are_not_touched(scratch: Path) -> None:
 
         assert len(service.ledger.exchanges) == before
         assert "sk-" not in str(raised.value)
+
+
+def canary_world(scratch: Path, service: FakeOpenAI, **given: Any) -> World:
+    labels = {"type": "string", "enum": ["a", "b"]}
+    many = [{"topic": "x", "text": f"row {n}"} for n in range(1_100)]
+    world = world_of(scratch / "world", service, rows=many, limits=Limits(max_requests=600))
+    world.spec = msgspec.structs.replace(world.spec, output_schema=labels)
+    return world
+
+
+def test_the_first_rows_hold_back_the_others_until_they_are_valid(scratch: Path) -> None:
+    with FakeOpenAI(answer=lambda call: '"a"') as service, canary_world(scratch, service) as world:
+        run = world.live()
+        sizes = [batch.rows for batch in service.ledger.batches]
+
+    assert (run.state, sizes) == ("ended", [10, 600, 490])
+
+
+def test_invalid_first_rows_stop_the_run_and_the_rest_is_not_paid(scratch: Path) -> None:
+    with FakeOpenAI(answer=lambda call: "?") as service, canary_world(scratch, service) as world:
+        run = world.live()
+        again = world.live()
+
+        assert run.state == again.state == "stopped"
+        assert "10 of the first 10 rows have no valid answer" in (again.why or "")
+        assert service.ledger.billed == 10
+
+
+def test_a_run_goes_on_without_its_canary_when_told_so(scratch: Path) -> None:
+    with FakeOpenAI(answer=lambda call: "?") as service, canary_world(scratch, service) as world:
+        stopped = world.live()
+        workspace = world.open()
+        opened = workspace.reopen(stopped, canary=0)
+
+        assert (opened.state, opened.canary) == ("open", 0)
+        world.close()

@@ -1,16 +1,17 @@
 """The promises of `test_crash_of_batches`, for the providers whose batch APIs are not OpenAI's."""
 
+import random
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 from anybatch.core.plan import Limits
-from anybatch.testing import FakeAnthropic, FakeGemini, Fault, Phases
+from anybatch.testing import CrashAt, FakeAnthropic, FakeGemini, Fate, Fault, Phases
 from anybatch.testing.service.faults import Unrun
 
 from .harness import HurriedClock, World, spec
@@ -77,6 +78,19 @@ def test_a_run_of_three_batches_and_two_waves_dies_anywhere(provider: str, scrat
     assert broken(deaths) == {}
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("provider", WORLDS)
+def test_the_recovery_dies_too(provider: str, seed: int, scratch: Path) -> None:
+    chance = random.Random(seed)
+
+    with WORLDS[provider](scratch / "often", rows=expiring_once()) as world:
+        for _ in range(3):
+            world.die(CrashAt(chance.randint(1, 200)))
+        world.live()
+
+        assert broken_promises(world) == []
+
+
 @pytest.mark.parametrize("what", LOST_ANSWERS)
 @pytest.mark.parametrize("provider", WORLDS)
 def test_a_submission_whose_answer_is_lost_is_not_paid_twice(
@@ -105,9 +119,33 @@ def test_a_step_that_fails_is_taken_again(
         assert broken_promises(world) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="engine/remote.py takes the oldest batch of this size for ours"
+@pytest.mark.parametrize("ends", ["expired", "cancelled"])
+@pytest.mark.parametrize("provider", WORLDS)
+def test_what_a_batch_did_not_run_is_run_in_the_next_wave(
+    provider: str, ends: Literal["expired", "cancelled"], scratch: Path
+) -> None:
+    with WORLDS[provider](scratch / "world", batches=[None, Fate(ends=ends)]) as world:
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "limit"), [("anthropic", {"max_queued": 6}), ("gemini", {"max_batches": 1})]
 )
+def test_a_batch_that_is_too_much_for_now_waits_for_the_others(
+    provider: str, limit: dict[str, int], scratch: Path
+) -> None:
+    phases = Phases(in_progress=60)
+
+    with WORLDS[provider](scratch / "world", phases=phases, **limit) as world:
+        world.live()
+
+        assert broken_promises(world) == []
+        assert world.service is not None
+        assert 429 in {one.status for one in world.service.ledger.exchanges_of("create")}
+
+
 @pytest.mark.parametrize("what", ["reset after it is done", "reset before it is done"])
 def test_a_batch_of_somebody_else_is_neither_taken_for_ours_nor_cancelled(
     what: str, scratch: Path

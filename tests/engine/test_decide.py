@@ -65,6 +65,10 @@ def batches_of(actions: list[Action]) -> list[Batch]:
     return [action.batch for action in actions if isinstance(action, Answer | Cancel)]
 
 
+def stopped(outcome: Outcome) -> Stop:
+    return Stop(why=f"{outcome}: {OUTCOMES[outcome].meaning}")
+
+
 @pytest.mark.parametrize("state", get_args(RunState))
 @pytest.mark.parametrize("status", get_args(BatchStatus))
 @pytest.mark.parametrize(("owned", "due"), list(product(OWNED, DUE)))
@@ -151,14 +155,14 @@ def test_the_third_refusal_of_a_kind_stops_the_run(outcome: Outcome) -> None:
     reopened = replace(three, status="collected", owner=None, retried={outcome: 1})
 
     assert decide(seen(two, going), NOW) == [Answer(batch=going)]
-    assert decide(seen(three, going), NOW) == [Stop(outcome=outcome)]
+    assert decide(seen(three, going), NOW) == [stopped(outcome)]
     assert decide(seen(reopened, going), NOW) == [Answer(batch=going)]
 
 
 def test_refusals_of_different_kinds_add_up_and_the_commonest_is_named() -> None:
     mixed = batch_of(status="collected", counts={"auth": 1, "billing": 2, "succeeded": 1})
 
-    assert decide(seen(mixed), NOW) == [Stop(outcome="billing")]
+    assert decide(seen(mixed), NOW) == [stopped("billing")]
 
 
 def test_a_cancelled_run_retries_nothing() -> None:

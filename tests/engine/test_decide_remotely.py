@@ -18,12 +18,11 @@ from anybatch.engine.decide import (
     Poll,
     Recover,
     Retry,
-    Stop,
     Submit,
     decide,
 )
 
-from .test_decide import DUE, FINISHED, LATER, NOW, OWNED, TAKEN, batch_of, seen
+from .test_decide import DUE, FINISHED, LATER, NOW, OWNED, TAKEN, batch_of, seen, stopped
 
 REMOTE: dict[str, Remote | None] = {
     "unknown": None,
@@ -112,7 +111,7 @@ def test_what_is_taken_is_fetched_before_the_breaker_stops_the_run() -> None:
 
     assert decide(seen(refused, unsent, running), NOW) == [Poll(batch=running)]
     assert decide(seen(refused, unsent, waiting), NOW) == []
-    assert decide(seen(refused, unsent), NOW) == [Stop(outcome="auth")]
+    assert decide(seen(refused, unsent), NOW) == [stopped("auth")]
 
 
 def test_a_wave_does_not_wait_for_the_cleaning_up_and_the_end_does() -> None:

@@ -223,5 +223,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None = None
     """Why it stopped, when `state` is `stopped`."""
     ended_at: datetime | None = None
+    canary: int = 0
+    """So many rows go first, and the others only if their answers are valid; 0: none do."""
     account: str | None = None
     """Whose batches it makes at a provider: a digest of the key it was planned with."""

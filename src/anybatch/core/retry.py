@@ -86,6 +86,23 @@ def standing(batches: "list[Batch] | tuple[Batch, ...]") -> Counts:
     return total
 
 
+CANARY = 10
+"""So many rows are tried first, where a run has more than `CANARY_FROM`."""
+CANARY_FROM = 1_000
+_ENOUGH_VALID = 0.9
+_SAYS_NOTHING: frozenset[Outcome] = frozenset(
+    ("expired", "cancelled", "rate_limited", "server_error", "network", "missing_result")
+)
+"""Outcomes that tell of the service, and not of what was asked of it."""
+
+
+def invalid_in_canary(counts: Counts) -> tuple[int, int] | None:
+    """How many of the first rows are not valid, of how many; None if few enough."""
+    judged = sum(count for outcome, count in counts.items() if outcome not in _SAYS_NOTHING)
+    invalid = judged - counts.get("succeeded", 0)
+    return (invalid, judged) if invalid > (1 - _ENOUGH_VALID) * judged else None
+
+
 def tripped(counts: Counts) -> Outcome | None:
     """The outcome that stops the run, once there are enough of its kind."""
     tripping = {o: c for o, c in counts.items() if OUTCOMES[o].trips_breaker}

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import assert_never
 
 from ..core.model import Batch, Run
-from ..core.retry import left_to_retry, standing, tripped
-from ..core.states import Outcome
+from ..core.retry import invalid_in_canary, left_to_retry, standing, tripped
+from ..core.states import OUTCOMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +75,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """The breaker tripped: what is left would fail the same way."""
+    """What is left would fail the same way."""
 
-    outcome: Outcome
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +125,28 @@ def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
     if cause is not None:
         # What a provider has taken is paid for: it is waited for and fetched before we stop.
         taken = [batch for batch in unanswered if _is_taken(batch)]
-        return _steps(taken, now, seen) if taken else [Stop(outcome=cause)]
+        why = f"{cause}: {OUTCOMES[cause].meaning}"
+        return _steps(taken, now, seen) if taken else [Stop(why=why)]
+    if seen.run.canary:
+        canary = next(batch for batch in seen.batches if (batch.wave, batch.part) == (1, 0))
+        if not _is_answered(canary):
+            return _steps([canary], now, seen)
+        bad = invalid_in_canary(canary.counts)
+        if bad is not None:
+            return [Stop(why=_of_canary(*bad))]
     uncleaned = [batch for batch in seen.batches if _is_uncleaned(batch)]
     if unanswered:
         return _steps([*unanswered, *uncleaned], now, seen)
     if any(left_to_retry(batch, budgeted=seen.run.budgeted) for batch in seen.batches):
         return [Retry()]
     return _steps(uncleaned, now, seen) if uncleaned else [Finish()]
+
+
+def _of_canary(invalid: int, judged: int) -> str:
+    return (
+        f"{invalid} of the first {judged} rows have no valid answer, so the others were not sent; "
+        "mend the prompt or the schema, or go on with --no-canary"
+    )
 
 
 def _wind_up(seen: Snapshot, now: datetime) -> list[Action]:

@@ -15,7 +15,7 @@ from ..clock import Clock
 from ..core.model import Batch, Run
 from ..core.plan import LimitsOf
 from ..core.retry import standing, tripped
-from ..core.states import OUTCOMES, TRIPPING, BatchStatus, RunState
+from ..core.states import TRIPPING, BatchStatus, RunState
 from ..effects import Probe, unwatched
 from ..errors import LeaseLost
 from ..executors.batch import BatchExecutor
@@ -202,9 +202,8 @@ class _Fulfilment:
                 await self._take_step(action, tasks)
             case Retry():
                 await self._on_thread(self._plan_wave)
-            case Stop(outcome=outcome):
-                meaning = OUTCOMES[outcome].meaning
-                await self._settle("stopped", why=f"{outcome}: {meaning}")
+            case Stop(why=why):
+                await self._settle("stopped", why=why)
             case Finish():
                 await self._settle("ended")
             case _:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..core.model import Api, Row, Run, Spec
+from ..core.retry import CANARY, CANARY_FROM
 from ..core.template import BadRow, Render, Rendered, compile_prompt, compile_requests
 from ..datasets.source import Source
 from ..effects import Probe, effect
@@ -44,6 +45,8 @@ class Intake:
     owner: str
     probe: Probe
     skip_bad_rows: bool = False
+    canary: int | None = None
+    """So many rows go first; None: a few of a large run that goes by batches."""
     account: str | None = None
     """Whose batches the run makes at a provider."""
     again: bool = False
@@ -113,6 +116,7 @@ def _add(intake: Intake, run: Run) -> Run:
         limits=provider.limits_of(executor),
         group_prefixes=provider.groups_prefixes and executor != "batch",
         probe=intake.probe,
+        canary=run.canary,
     )
     batches = [replace(batch, executor=executor) for batch in batches]
     fsync_folder(folder, probe=intake.probe)
@@ -243,7 +247,16 @@ def _write(
         skipped=bad.skipped,
         budgeted=budgeted,
         account=intake.account,
+        canary=_canary(intake, asking.spec, requests.count),
     )
+
+
+def _canary(intake: Intake, spec: Spec, total: int) -> int:
+    if spec.executor != "batch":
+        return 0
+    wanted = CANARY if total > CANARY_FROM else 0
+    canary = wanted if intake.canary is None else intake.canary
+    return canary if canary < total else 0
 
 
 def _nothing_to_send(source: Source, bad: BadRows) -> BadInput:

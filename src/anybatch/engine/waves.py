@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -74,17 +74,27 @@ def executor_for(spec: Spec, *, attempt: int) -> ExecutorName:
 
 
 def first_wave(
-    run_id: str, folder: Path, *, limits: Limits, group_prefixes: bool, probe: Probe
+    run_id: str,
+    folder: Path,
+    *,
+    limits: Limits,
+    group_prefixes: bool,
+    probe: Probe,
+    canary: int = 0,
 ) -> list[Batch]:
-    """Cut the requests file into batches; with `group_prefixes`, those that share one together."""
+    """Cut the requests file into batches; with `group_prefixes`, those that share one together.
+
+    The first `canary` requests are a batch of their own.
+    """
     with RequestFile(folder) as requests:
         if group_prefixes and requests.shares_prefixes():
             order = array("I", requests.prefix_order())
             return list(_cut_listed(run_id, folder, order, requests, limits, probe))
-        sizes = cut(_lengths(requests.entries(), requests.count, limits), limits)
+        rest = requests.count - canary
+        sizes = cut(_lengths(requests.entries(canary, rest), rest, limits), limits)
         return [
             _planned(run_id, part=part, first=first, size=size)
-            for part, (first, size) in enumerate(_placed(sizes))
+            for part, (first, size) in enumerate(_placed(chain([canary] if canary else [], sizes)))
         ]
 
 

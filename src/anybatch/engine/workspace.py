@@ -123,6 +123,7 @@ class Workspace:
         pace: Pace = Pace(),
         skip_bad_rows: bool = False,
         again: bool = False,
+        canary: int | None = None,
     ) -> Planned:
         """The run that asks `spec` of `source`: a known one, or a new one with all its requests."""
         provider = self.provider_of(spec, pace)
@@ -136,6 +137,7 @@ class Workspace:
             probe=self.probe,
             skip_bad_rows=skip_bad_rows,
             again=again,
+            canary=canary,
             account=self._account(provider) if spec.executor == "batch" else None,
         )
         run, is_new = plan(intake, source, spec, run_id=self.new_id(), now=self.clock.now())
@@ -159,11 +161,14 @@ class Workspace:
         fixable = not COME_BACK_FOR.isdisjoint(counts) and "cancelled" not in counts
         return run.state == "stopped" or (run.state == "ended" and fixable)
 
-    def reopen(self, run: Run) -> Run:
+    def reopen(self, run: Run, *, canary: int | None = None) -> Run:
         """Let a run go on that stopped or ended for want of a key, an account, a model or a line.
 
-        The rows that failed for it are tried again.
+        The rows that failed for it are tried again. With a `canary` of 0, the first rows no longer
+        hold back the others.
         """
+        if canary == 0:
+            run = structs.replace(run, canary=0)
         if not self._comes_back(run):
             return run
         self.check(self.provider_of(run.spec), run.spec)

@@ -138,7 +138,7 @@ class Online:
 
     def _learn(self, reply: Reply, outcome: Outcome, *, sent_at: float) -> timedelta | None:
         window = self._limiter.window
-        self._limiter.learn(reply.headers)
+        self._limiter.learn(reply.headers, now=self._clock.now())
         if outcome not in _OVERLOAD:
             window.healthy()
             return None

@@ -2,10 +2,10 @@
 -- Write down a run whose requests file is complete.
 insert into runs (
     id, created_at, source, spec, fingerprint, parts, columns, total, skipped, budgeted,
-    wave, state, why, ended_at, account, crc
+    wave, state, why, ended_at, canary, account, crc
 ) values (
     :id, :created_at, :source, :spec, :fingerprint, :parts, :columns, :total, :skipped, :budgeted,
-    :wave, :state, :why, :ended_at, :account, :crc
+    :wave, :state, :why, :ended_at, :canary, :account, :crc
 );
 
 -- add_batch --
@@ -83,7 +83,7 @@ update runs set wave = :wave where id = :id and wave = :wave - 1 and state = 'op
 
 -- set_run_state --
 -- Move a run from the state it was seen in.
-update runs set state = :state, why = :why, ended_at = :ended_at
+update runs set state = :state, why = :why, ended_at = :ended_at, canary = :canary
 where id = :id and state = :seen;
 
 -- delete_run --

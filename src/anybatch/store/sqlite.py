@@ -250,7 +250,12 @@ class SqliteStore:
         why: str | None = None,
         ended_at: datetime | None = None,
     ) -> bool:
-        values = {"state": state, "why": why, "ended_at": _seconds(ended_at)}
+        values = {
+            "state": state,
+            "why": why,
+            "ended_at": _seconds(ended_at),
+            "canary": run.canary,
+        }
         return self._change("set_run_state", id=run.id, seen=run.state, **values) == 1
 
     def delete(self, run_id: str) -> None:

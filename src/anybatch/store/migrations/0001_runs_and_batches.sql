@@ -16,6 +16,7 @@ create table runs (
     state       text not null check (state in ('open', 'stopped', 'cancelling', 'ended')),
     why         text,
     ended_at    real,
+    canary      integer not null,
     account     text,
     crc         integer not null
 ) strict;
