@@ -27,12 +27,18 @@ def test_words_are_plain(document: Path) -> None:
     assert UNWANTED.findall(text) == []
 
 
-def test_the_outcomes_page_is_printed_from_the_table() -> None:
-    printed = subprocess.run(
-        [sys.executable, ROOT / "docs" / "print_outcomes.py"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+def printed(script: str, *options: str) -> str:
+    command = [sys.executable, ROOT / "docs" / script, *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert (ROOT / "docs" / "outcomes.md").read_text("utf-8") == printed
+
+def test_the_outcomes_page_is_printed_from_the_table() -> None:
+    assert (ROOT / "docs" / "outcomes.md").read_text("utf-8") == printed("print_outcomes.py")
+
+
+def test_the_providers_page_is_printed_from_the_facts() -> None:
+    assert (ROOT / "docs" / "providers.md").read_text("utf-8") == printed("print_providers.py")
+
+
+def test_the_readme_has_the_table_of_providers() -> None:
+    assert printed("print_providers.py", "--table") in (ROOT / "README.md").read_text("utf-8")
