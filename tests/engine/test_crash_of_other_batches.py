@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from anybatch.core.model import Counts
 from anybatch.core.plan import Limits
-from anybatch.testing import CrashAt, FakeAnthropic, FakeGemini, Fate, Fault, Phases
+from anybatch.core.states import Outcome
+from anybatch.testing import CrashAt, FakeAnthropic, FakeGemini, Fate, Fault, Phases, Problem
 from anybatch.testing.service.faults import Unrun
 
 from .harness import HurriedClock, World, spec
@@ -117,6 +120,53 @@ def test_a_step_that_fails_is_taken_again(
         world.live()
 
         assert broken_promises(world) == []
+
+
+@pytest.mark.parametrize("provider", WORLDS)
+def test_rows_are_answered_in_real_time_too(provider: str, scratch: Path) -> None:
+    with WORLDS[provider](scratch / "world") as world:
+        world.spec = replace(world.spec, executor="online")
+        world.live()
+
+        assert broken_promises(world) == []
+        assert (world.executions, world.repeated) == (12, 0)
+
+
+def test_rows_of_batches_that_expired_whole_are_told_to_have_expired(scratch: Path) -> None:
+    with gemini(scratch / "world", batches=lambda number: Fate(ends="expired")) as world:
+        world.live()
+
+        assert broken_promises(world, outcomes={"expired": 12}) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [("INTERNAL", "succeeded"), ("INVALID_ARGUMENT", "bad_request")]
+)
+def test_a_batch_that_the_service_failed_is_run_again_and_one_that_it_refuses_is_not(
+    code: str, outcome: Outcome, scratch: Path
+) -> None:
+    failed = Fate(ends="failed", problems=[Problem(code=code, message="no")])
+    outcomes: Counts = {"succeeded": 8}
+    outcomes[outcome] = outcomes.get(outcome, 0) + 4
+
+    with gemini(scratch / "world", batches=[None, failed]) as world:
+        world.live()
+
+        assert broken_promises(world, outcomes=outcomes) == []
+
+
+def test_a_batch_that_fails_for_want_of_quota_is_submitted_again(scratch: Path) -> None:
+    failed = Fate(ends="failed", problems=[Problem(code="RESOURCE_EXHAUSTED", message="no")])
+
+    with gemini(scratch / "world", batches=[None, failed]) as world:
+        world.live()
+
+        assert world.service is not None
+        ledger = world.service.ledger
+        (again,) = ledger.repeated_batches
+        twice = f"batches were submitted twice: {[again.id]}"
+        assert [line for line in broken_promises(world) if line != twice] == []
+        assert ledger.billed == 12
 
 
 @pytest.mark.parametrize("ends", ["expired", "cancelled"])

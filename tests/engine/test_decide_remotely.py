@@ -87,7 +87,7 @@ def step(known: str, batch: Batch) -> Action:
         case "submitting":
             return Recover(batch=batch) if known == "sent" else Submit(batch=batch)
         case "running":
-            return Poll(batch=batch)
+            return Poll(batches=(batch,))
         case "ended":
             return Collect(batch=batch)
         case _:
@@ -109,7 +109,7 @@ def test_what_is_taken_is_fetched_before_the_breaker_stops_the_run() -> None:
     running = remote_batch(id="running", part=2, status="running", remote=REMOTE["known"])
     waiting = remote_batch(id="w", part=3, status="running", remote=REMOTE["known"], due=LATER)
 
-    assert decide(seen(refused, unsent, running), NOW) == [Poll(batch=running)]
+    assert decide(seen(refused, unsent, running), NOW) == [Poll(batches=(running,))]
     assert decide(seen(refused, unsent, waiting), NOW) == []
     assert decide(seen(refused, unsent), NOW) == [stopped("auth")]
 

@@ -166,6 +166,15 @@ _BY_CODE: dict[str, Outcome] = {
     "model_not_found": "not_found_model",
     "billing_hard_limit_reached": "billing",
     "insufficient_quota": "billing",
+    # The service's own trouble, in the words of gRPC.
+    "INTERNAL": "server_error",
+    "UNAVAILABLE": "server_error",
+    "UNKNOWN": "server_error",
+    "ABORTED": "server_error",
+    "DATA_LOSS": "server_error",
+    "DEADLINE_EXCEEDED": "expired",
+    "PERMISSION_DENIED": "auth",
+    "UNAUTHENTICATED": "auth",
 }
 
 
@@ -180,6 +189,6 @@ def outcome_of_unrun(remote: Remote) -> tuple[Outcome, Failure]:
         return "expired", Failure(message="not run: other lines of its batch were refused")
     if remote.cancelled:
         return "cancelled", Failure(message="cancelled before it was run")
-    if remote.status in ("expired", "cancelled"):
-        return "expired", Failure(message=f"its batch has {remote.status}")
+    if (remote.status or "").lower().endswith(("expired", "cancelled")):
+        return "expired", Failure(message=f"its batch is over: {remote.status}")
     return "missing_result", Failure(message="the provider returned nothing for it")

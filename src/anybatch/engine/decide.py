@@ -3,7 +3,8 @@
 Nothing here reads a clock, opens a file or awaits: `decide` is a function of its arguments.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
@@ -42,9 +43,9 @@ class Recover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
-    """Ask the provider how the batch is."""
+    """Ask the provider how these batches are."""
 
-    batch: Batch
+    batches: tuple[Batch, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +86,10 @@ class Finish:
     """Every row has its outcome."""
 
 
-Remotely = Submit | Recover | Poll | CancelRemote | Collect | Clean
-"""The steps of a batch that goes through a provider's batch API."""
+Remotely = Submit | Recover | CancelRemote | Collect | Clean
+"""The steps of a batch that goes through a provider's batch API, but for looking at it."""
 
-Action = Answer | Cancel | Remotely | Retry | Stop | Finish
+Action = Answer | Cancel | Remotely | Poll | Retry | Stop | Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,10 @@ class Snapshot:
     """How many more batches this process can work on call by call."""
     free_remotely: int = 1
     """How many more steps of batches at a provider this process can take at once."""
+    looking: bool = False
+    """Whether this process is asking a provider how batches are."""
+    looks: Mapping[str, datetime] = field(default_factory=dict)
+    """When this process looks again at batches in which it last saw nothing new."""
 
 
 def decide(seen: Snapshot, now: datetime) -> list[Action]:
@@ -163,6 +168,7 @@ def _steps(
     """The next step of each batch that is due and free, as many as this process can take."""
     free, free_remotely = seen.free, seen.free_remotely
     actions: list[Action] = []
+    waiting: list[Batch] = []
     for batch in batches:
         if not _is_free(batch, now, seen):
             continue
@@ -173,13 +179,21 @@ def _steps(
         if isinstance(action, Answer | Cancel):
             free -= 1
             actions += [action] if free >= 0 else []
+        elif isinstance(action, Poll):
+            waiting += action.batches if _is_worth_a_look(batch, now, seen) else ()
         else:
             free_remotely -= 1
             actions += [action] if free_remotely >= 0 else []
+    if waiting and not seen.looking:
+        actions.append(Poll(batches=tuple(waiting)))
     return actions
 
 
-def _next(batch: Batch) -> Answer | Remotely:
+def _is_worth_a_look(batch: Batch, now: datetime, seen: Snapshot) -> bool:
+    return seen.looks.get(batch.id, now) <= now
+
+
+def _next(batch: Batch) -> Answer | Remotely | Poll:
     if batch.executor != "batch":
         return Answer(batch=batch)
     match batch.status:
@@ -188,7 +202,7 @@ def _next(batch: Batch) -> Answer | Remotely:
         case "submitting":
             return Recover(batch=batch) if _may_exist(batch) else Submit(batch=batch)
         case "running":
-            return Poll(batch=batch)
+            return Poll(batches=(batch,))
         case "ended":
             return Collect(batch=batch)
         case "collected" | "cleaned":
@@ -196,7 +210,7 @@ def _next(batch: Batch) -> Answer | Remotely:
     assert_never(batch.status)
 
 
-def _ending(batch: Batch) -> Cancel | Remotely:
+def _ending(batch: Batch) -> Cancel | Remotely | Poll:
     """The next step of a batch of a cancelled run: what is paid for is fetched all the same."""
     if not _is_taken(batch) and not _is_answered(batch):
         return Cancel(batch=batch)

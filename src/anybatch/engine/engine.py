@@ -4,12 +4,14 @@ Any number of processes may run it over one store. They meet only in the databas
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, assert_never
+
+from msgspec.structs import replace
 
 from ..clock import Clock
 from ..core.model import Batch, Run
@@ -54,7 +56,6 @@ _STEPS_AT_ONCE = 4
 _STATUS: Mapping[type[Remotely], BatchStatus] = {
     Submit: "submitting",
     Recover: "submitting",
-    Poll: "running",
     CancelRemote: "running",
     Collect: "ended",
     Clean: "collected",
@@ -121,8 +122,12 @@ class _Fulfilment:
         """Set: send nothing more. We leave, the run was cancelled, or the breaker tripped."""
         self._ours: dict[str, _Ours] = {}
         self._seen: dict[str, Batch] = {}
+        self._news: tuple[int, int] | None = None
         self._executor: CallExecutor | None = None
         self._batches: BatchExecutor | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._looks: dict[str, datetime] = {}
+        """When we look again at batches in which we last saw nothing new."""
         self._next_report = 0.0
         self._work = Work(
             run=run,
@@ -163,7 +168,7 @@ class _Fulfilment:
                 for action in decide(self._snapshot(), self._clock.now()):
                     await self._act(action, tasks)
             over = self._run.state in ("ended", "stopped") or self._stop.is_set()
-            if over and not self._ours:
+            if over and not self._ours and self._looking is None:
                 return
             await self._wait()
 
@@ -175,9 +180,13 @@ class _Fulfilment:
             self._halt.clear()
 
     async def _look(self) -> None:
-        self._run = await self._on_thread(partial(self._store.run, self._run.id))
-        batches = await self._on_thread(partial(self._store.batches, self._run.id))
-        self._seen = {batch.id: batch for batch in batches}
+        """Read what is written down, unless all that is new is ours: that we know."""
+        news = await self._on_thread(self._store.news)
+        if news != self._news:
+            self._news = news
+            self._run = await self._on_thread(partial(self._store.run, self._run.id))
+            batches = await self._on_thread(partial(self._store.batches, self._run.id))
+            self._seen = {batch.id: batch for batch in batches}
         self._report()
 
     def _snapshot(self) -> Snapshot:
@@ -189,6 +198,8 @@ class _Fulfilment:
             ours=frozenset(self._ours),
             free=_AT_ONCE - sum(not ours.remotely for ours in self._ours.values()),
             free_remotely=_STEPS_AT_ONCE - sum(ours.remotely for ours in self._ours.values()),
+            looking=self._looking is not None,
+            looks=self._looks,
         )
 
     async def _act(self, action: Action, tasks: asyncio.TaskGroup) -> None:
@@ -198,8 +209,11 @@ class _Fulfilment:
                 await self._take(batch, tasks, partial(self._answer, executor), executor.window)
             case Cancel(batch=batch):
                 await self._take(batch, tasks, partial(act.cancel, self._work), 0)
-            case Submit() | Recover() | Poll() | CancelRemote() | Collect() | Clean():
+            case Submit() | Recover() | CancelRemote() | Collect() | Clean():
                 await self._take_step(action, tasks)
+            case Poll(batches=batches):
+                on = await self._remotely()
+                self._looking = tasks.create_task(self._look_at(on, batches))
             case Retry():
                 await self._on_thread(self._plan_wave)
             case Stop(why=why):
@@ -217,16 +231,33 @@ class _Fulfilment:
     async def _answer(self, executor: CallExecutor, batch: Batch) -> None:
         await act.answer(self._work, batch, executor, stop=self._halt)
 
-    async def _take_step(self, action: Remotely, tasks: asyncio.TaskGroup) -> None:
-        """Take a step of a batch at its provider, and leave it if we are told to stop."""
+    async def _remotely(self) -> remote.RemoteWork:
+        """What steps at a provider need; connections are opened at the first one."""
         if self._batches is None:
             self._batches = await asyncio.to_thread(self._engine.open_batches)
-        on = remote.RemoteWork(
+        return remote.RemoteWork(
             work=self._work,
             executor=self._batches,
             jitter=self._engine.jitter,
             search=self._engine.search,
         )
+
+    async def _look_at(self, on: remote.RemoteWork, batches: Collection[Batch]) -> None:
+        """See how batches at a provider are, and leave it if we are told to stop."""
+
+        async def look() -> None:
+            self._looks |= await remote.look(on, batches)
+
+        try:
+            await act.until(look(), stop=self._stop, grace=act.DRAIN)
+        except* LeaseLost:
+            pass  # whoever has the batch now looks at it as well
+        finally:
+            self._looking = None
+
+    async def _take_step(self, action: Remotely, tasks: asyncio.TaskGroup) -> None:
+        """Take a step of a batch at its provider, and leave it if we are told to stop."""
+        on = await self._remotely()
 
         async def step(batch: Batch) -> None:
             await act.until(remote.take(on, action, batch), stop=self._stop, grace=act.DRAIN)
@@ -246,6 +277,7 @@ class _Fulfilment:
         claim = partial(act.claim, self._work, batch, window=window, status=status)
         claimed = await self._on_thread(claim)
         if claimed is None:
+            self._news = None  # what we saw of it is no longer so
             return
         self._seen[claimed.id] = claimed
         task = tasks.create_task(self._own(claimed, work))
@@ -284,7 +316,8 @@ class _Fulfilment:
 
     def _committed(self, batch: Batch) -> None:
         """Called after every commit, up to a thousand times a second."""
-        self._seen[batch.id] = batch
+        # Who works on a batch does not know which of its results a new wave took over meanwhile.
+        self._seen[batch.id] = replace(batch, retried=self._seen[batch.id].retried)
         if not TRIPPING.isdisjoint(batch.counts) and tripped(standing(list(self._seen.values()))):
             self._halt.set()
         if self._clock.monotonic() >= self._next_report:
@@ -303,6 +336,8 @@ class _Fulfilment:
         if not self._stop.is_set():
             signs.add(asyncio.ensure_future(self._stop.wait()))
         tasks = {ours.task for ours in self._ours.values()}
+        if self._looking is not None:
+            tasks.add(self._looking)
         try:
             await asyncio.wait(signs | tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:

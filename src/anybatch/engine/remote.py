@@ -4,7 +4,7 @@ before the next one is taken: so whoever goes on after a crash knows what may ha
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,7 +28,7 @@ from ..wire.batch import RemoteBatch
 from . import act
 from .act import Work
 from .collect import Collected
-from .decide import CancelRemote, Clean, Collect, Poll, Recover, Remotely, Submit
+from .decide import CancelRemote, Clean, Collect, Recover, Remotely, Submit
 from .recorder import Recorder
 
 _LOOKS = (1 / 3, 2 / 3)
@@ -63,8 +63,6 @@ async def take(on: RemoteWork, action: Remotely, batch: Batch) -> None:
             await _submit(on, batch)
         case Recover():
             await _recover(on, batch)
-        case Poll():
-            await _poll(on, batch)
         case CancelRemote():
             await _cancel(on, batch)
         case Collect():
@@ -195,16 +193,33 @@ def _age(batch: RemoteBatch) -> Any:
 # --- waiting ------------------------------------------------------------------------------------
 
 
-async def _poll(on: RemoteWork, batch: Batch) -> None:
-    """See how it is."""
-    remote = _remote(batch)
-    assert remote.id is not None
-    try:
-        seen = await on.executor.poll(remote.id)
-    except (Refused, TransportError) as e:
-        await _unseen(on, batch, e)
-        return
-    await _seen(on, batch, seen)
+async def look(on: RemoteWork, batches: Collection[Batch]) -> dict[str, datetime]:
+    """See how they are, and write down what is new; when to look at the others again."""
+    ids = {remote.id: batch for batch in batches if (remote := batch.remote) and remote.id}
+    begun = min(_remote(batch).sent_at or on.work.now() for batch in batches)
+    polled = await on.executor.poll_all(ids.keys(), since=begun)
+    looks: dict[str, datetime] = {}
+    for remote_id, seen in polled.items():
+        batch = ids[remote_id]
+        if isinstance(seen, RemoteBatch) and not _is_news(seen, _remote(batch)):
+            age = on.work.now() - (_remote(batch).sent_at or on.work.now())
+            looks[batch.id] = on.work.now() + look_after(age, jitter=on.jitter())
+            continue
+        claimed = await _on_thread(on, partial(act.claim, on.work, batch, window=0))
+        if claimed is not None:
+            if isinstance(seen, RemoteBatch):
+                await _seen(on, claimed, seen)
+            else:
+                await _unseen(on, claimed, seen)
+    return looks
+
+
+def _is_news(seen: RemoteBatch, known: Remote) -> bool:
+    return (
+        seen.phase == "ended"
+        or (seen.status, seen.done) != (known.status, known.done)
+        or bool(known.tries)
+    )
 
 
 async def _cancel(on: RemoteWork, batch: Batch) -> None:

@@ -4,7 +4,7 @@ A step that may be repeated is, until it works or was tried often enough. The on
 `create`, is sent once: whatever leaves in doubt whether it arrived raises Ambiguous.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,12 @@ from .http import Http
 from .limiter import retry_after
 
 T = TypeVar("T")
+
+Polled = RemoteBatch | Refused | TransportError
+"""How a batch is, or why that cannot be said."""
+
+_LISTED_FROM = 5
+"""So many batches are worth a look at the list instead of one each."""
 
 _AGAIN = frozenset((408, 425, 429))
 """Refusals that may be over in a moment, beside those for the service's own trouble."""
@@ -86,6 +92,24 @@ class BatchExecutor:
 
     async def poll(self, batch_id: str) -> RemoteBatch:
         return await self._hold(self.api.poll(batch_id))
+
+    async def poll_all(self, ids: Collection[str], *, since: datetime) -> dict[str, Polled]:
+        """How these batches are, all made since: many are read off a list, a hundred a call.
+
+        A list may lag and leave out, so what it says to be over or does not say is asked for.
+        """
+        seen: dict[str, Polled] = {}
+        if len(ids) >= _LISTED_FROM:
+            for batch in await self._hold(self.api.listed(since)):
+                if batch.id in ids and batch.phase != "ended":
+                    seen[batch.id] = batch
+        for batch_id in ids:
+            if batch_id not in seen:
+                try:
+                    seen[batch_id] = await self.poll(batch_id)
+                except (Refused, TransportError) as e:
+                    seen[batch_id] = e
+        return seen
 
     async def fetch(self, file: str, to: Path) -> None:
         """Download a file of results, going on where an earlier try broke off."""

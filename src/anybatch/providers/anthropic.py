@@ -12,6 +12,7 @@ from ..core.plan import Limits
 from ..wire import anthropic_batch as lines
 from ..wire.anthropic import api_version_for, read_failure
 from ..wire.batch import RemoteBatch
+from .anthropic_rules import RULES
 from .flow import Call, Flow, Upload, accept, paged, read
 from .provider import BatchApi, Provider, Submission
 
@@ -29,20 +30,25 @@ def create(submission: Submission) -> Flow[RemoteBatch]:
     return _seen(read(reply, lines.read_batch, failure=read_failure))
 
 
-def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
-    """All batches of this size that were made since: the wire carries no mark of ours.
-
-    Our batches differ in size for that; the names in their results confirm which was found.
-    """
+def listed(since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches made since. The list begins with the newest, and is read back so far."""
 
     def reaches_back(page: list[RemoteBatch]) -> bool:
         made = page[-1].created_at if page else None
         return made is not None and made < since - _SLACK
 
     seen = yield from paged(_page, lines.read_batches, failure=read_failure, enough=reaches_back)
+    return [_seen(batch) for batch in seen]
+
+
+def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches of this size that were made since: the wire carries no mark of ours.
+
+    Our batches differ in size for that; the names in their results confirm which was found.
+    """
     return [
-        _seen(batch)
-        for batch in seen
+        batch
+        for batch in (yield from listed(since))
         if batch.size == submission.size
         and batch.created_at is not None
         and batch.created_at >= since - _SLACK
@@ -109,12 +115,14 @@ BATCHES = BatchApi(
     upload=None,
     find_upload=None,
     create=create,
+    listed=listed,
     find=find,
     poll=poll,
     fetch=fetch,
     cancel=cancel,
     delete=delete,
     marks=False,
+    rules=RULES,
 )
 
 ANTHROPIC = Provider(

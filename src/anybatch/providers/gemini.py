@@ -9,17 +9,38 @@ from ..core.plan import Limits
 from ..wire import gemini_batch as lines
 from ..wire.batch import RemoteBatch
 from ..wire.gemini import batch_path_of, read_failure
-from .flow import Call, Flow, Refused, Upload, accept, paged, read
-from .provider import BatchApi, Provider, Submission
+from .flow import Call, Flow, Refused, Reply, Upload, accept, paged, read
+from .gemini_rules import RULES
+from .provider import BatchApi, Provider, Submission, Uploaded
 
 _SLACK = timedelta(minutes=5)
 """By so much our clock and the service's may differ."""
+_UNWANTED = (400, 404, 410, 416)
+"""Refusals of bytes, where the upload they are for has ended or has other bytes already."""
 _OVERHEAD = 64
 """Bytes that a line adds to its body: its key and its braces."""
 
 
 def upload(file: Upload) -> Flow[str]:
-    """Announce the requests, then send them where the service wants them; the name they got."""
+    """Announce the requests, then send them where the service wants them; the name they got.
+
+    Bytes that are sent again after a lost answer are refused, and so are those behind a part that
+    did arrive. Then what came of the first time is taken, or the upload begun anew.
+    """
+    sent = yield from _sent(file)
+    if sent.status in _UNWANTED:
+        known = yield from find_upload(file.name)
+        if known:
+            return known[0]
+        sent = yield from _sent(file)
+    name = read(sent, lines.read_file, failure=read_failure).name
+    if name is None:
+        raise Refused("server_error", Failure(message="the upload got no name"), status=sent.status)
+    return name
+
+
+def _sent(file: Upload) -> Flow[Reply]:
+    """The reply to the bytes of an upload that was begun for them."""
     announced = lines.RemoteFile(display_name=file.name, size=file.path.stat().st_size)
     reply = yield Call(
         method="POST",
@@ -36,22 +57,26 @@ def upload(file: Upload) -> Flow[str]:
             Failure(message="the service does not say where to upload to"),
             status=reply.status,
         )
-    sent = yield Call(
-        method="POST",
-        path=address,
-        upload=file,
-        headers=lines.part_headers(offset=0, last=True),
-    )
-    name = read(sent, lines.read_file, failure=read_failure).name
-    if name is None:
-        raise Refused("server_error", Failure(message="the upload got no name"), status=sent.status)
-    return name
+    headers = lines.part_headers(offset=0, last=True)
+    return (yield Call(method="POST", path=address, upload=file, headers=headers))
+
+
+def list_uploads(prefix: str) -> Flow[list[Uploaded]]:
+    """All files whose name begins so, of those that we gave one."""
+    files = yield from paged(_files, lines.read_files, failure=read_failure)
+    return [
+        Uploaded(file.name, file.display_name)
+        for file in files
+        if file.name is not None
+        and file.display_name is not None
+        and file.display_name.startswith(prefix)
+    ]
 
 
 def find_upload(name: str) -> Flow[list[str]]:
     """The names of all files that we called so."""
-    files = yield from paged(_files, lines.read_files, failure=read_failure)
-    return [file.name for file in files if file.display_name == name and file.name is not None]
+    found = yield from list_uploads(name)
+    return [file.id for file in found if file.name == name]
 
 
 def create(submission: Submission) -> Flow[RemoteBatch]:
@@ -66,14 +91,21 @@ def create(submission: Submission) -> Flow[RemoteBatch]:
     return read(reply, lines.read_batch, failure=read_failure)
 
 
-def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
-    """All batches that bear our mark as their name."""
+def listed(since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches made since. The list begins with the newest, and is read back so far."""
 
     def reaches_back(page: list[RemoteBatch]) -> bool:
         made = page[-1].created_at if page else None
         return made is not None and made < since - _SLACK
 
-    seen = yield from paged(_batches, lines.read_batches, failure=read_failure, enough=reaches_back)
+    return (
+        yield from paged(_batches, lines.read_batches, failure=read_failure, enough=reaches_back)
+    )
+
+
+def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches that bear our mark as their name."""
+    seen = yield from listed(since)
     return [batch for batch in seen if batch.intent == submission.intent]
 
 
@@ -128,11 +160,14 @@ BATCHES = BatchApi(
     upload=upload,
     find_upload=find_upload,
     create=create,
+    listed=listed,
     find=find,
     poll=poll,
     fetch=fetch,
     cancel=cancel,
     delete=delete,
+    list_uploads=list_uploads,
+    rules=RULES,
 )
 
 GEMINI = Provider(

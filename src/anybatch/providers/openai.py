@@ -12,7 +12,8 @@ from ..wire import openai_batch as lines
 from ..wire.batch import RemoteBatch
 from ..wire.openai import read_failure
 from .flow import Call, Flow, Upload, accept, paged, read
-from .provider import OPENAI_APIS, BatchApi, Provider, Submission
+from .openai_rules import RULES
+from .provider import OPENAI_APIS, BatchApi, Provider, Submission, Uploaded
 
 _OVERHEAD = 160
 """Bytes that a line adds to its body: its custom_id, method and url."""
@@ -27,11 +28,17 @@ def upload(file: Upload) -> Flow[str]:
     return read(reply, lines.read_file, failure=read_failure)
 
 
-def find_upload(name: str) -> Flow[list[str]]:
-    """The ids of all batch input files with this name."""
+def list_uploads(prefix: str) -> Flow[list[Uploaded]]:
+    """All batch input files whose name begins so."""
     path = partial(_page, "/files?purpose=batch&limit=1000")
     files = yield from paged(path, lines.read_files, failure=read_failure)
-    return [file for file, called in files if called == name]
+    return [Uploaded(file, name) for file, name in files if name.startswith(prefix)]
+
+
+def find_upload(name: str) -> Flow[list[str]]:
+    """The ids of all batch input files with this name."""
+    found = yield from list_uploads(name)
+    return [file.id for file in found if file.name == name]
 
 
 def create(submission: Submission) -> Flow[RemoteBatch]:
@@ -44,15 +51,20 @@ def create(submission: Submission) -> Flow[RemoteBatch]:
     return read(reply, lines.read_batch, failure=read_failure)
 
 
-def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
-    """All batches with our mark. The list begins with the newest, so it is read back to `since`."""
+def listed(since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches made since. The list begins with the newest, and is read back so far."""
 
     def reaches_back(page: list[RemoteBatch]) -> bool:
         made = page[-1].created_at if page else None
         return made is not None and made < since - SLACK
 
     path = partial(_page, "/batches?limit=100")
-    seen = yield from paged(path, lines.read_batches, failure=read_failure, enough=reaches_back)
+    return (yield from paged(path, lines.read_batches, failure=read_failure, enough=reaches_back))
+
+
+def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
+    """All batches with our mark."""
+    seen = yield from listed(since)
     return [batch for batch in seen if batch.intent == submission.intent]
 
 
@@ -100,11 +112,14 @@ BATCHES = BatchApi(
     upload=upload,
     find_upload=find_upload,
     create=create,
+    listed=listed,
     find=find,
     poll=poll,
     fetch=fetch,
     cancel=cancel,
     delete=delete,
+    list_uploads=list_uploads,
+    rules=RULES,
 )
 
 OPENAI = Provider(

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..core.model import Api, ExecutorName, Json
 from ..core.plan import Limits
 from ..wire.batch import RemoteBatch, ResultLine
 from .flow import Flow, Upload
+from .rules import Rules
 
 OPENAI_APIS: tuple[Api, ...] = (
     "openai.chat",
@@ -42,6 +43,14 @@ class Submission:
     """Where the requests lie as they are sent."""
 
 
+class Uploaded(NamedTuple):
+    """Requests that a provider keeps."""
+
+    id: str
+    name: str
+    """What we called them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchApi:
     """A provider's batch API: its limits, its lines and the conversations it takes.
@@ -67,6 +76,8 @@ class BatchApi:
     find_upload: Callable[[str], Flow[list[str]]] | None
     """The ids of all that was uploaded under this name."""
     create: Callable[[Submission], Flow[RemoteBatch]]
+    listed: Callable[[datetime], Flow[list[RemoteBatch]]]
+    """All batches of the account that were made since."""
     find: Callable[[Submission, datetime], Flow[list[RemoteBatch]]]
     """All batches that may be this submission, made since that moment."""
     poll: Callable[[str], Flow[RemoteBatch]]
@@ -77,6 +88,10 @@ class BatchApi:
     """Delete a file; one that is gone counts as deleted."""
     marks: bool = True
     """Whether a batch carries our mark, so that `find` is certain of what it finds."""
+    list_uploads: Callable[[str], Flow[list[Uploaded]]] | None = None
+    """All that was uploaded under a name that begins so; None: nothing is uploaded apart."""
+    rules: Rules | None = None
+    """What a file of ready-made requests has to keep to; None: we do not know that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,8 @@ class SqliteStore:
         self._probe = probe
         # Guards the connection: one statement at a time, one transaction at a time.
         self._lock = threading.RLock()
+        self._turns = 0
+        """Counts what changes a run as a whole, through this connection."""
         with unwritable(root):
             (root / "runs").mkdir(parents=True, exist_ok=True)
         # One at a time: the switch to WAL does not wait for its turn, as transactions do.
@@ -256,6 +258,7 @@ class SqliteStore:
             "ended_at": _seconds(ended_at),
             "canary": run.canary,
         }
+        self._turns += 1
         return self._change("set_run_state", id=run.id, seen=run.state, **values) == 1
 
     def delete(self, run_id: str) -> None:
@@ -271,6 +274,10 @@ class SqliteStore:
         return [path for path in unmarked if path.name not in known and path.is_dir()]
 
     # --- batches ---
+
+    def news(self) -> tuple[int, int]:
+        with self._lock, self._translated():
+            return self._number("data_version"), self._turns
 
     def batches(self, run_id: str) -> list[Batch]:
         return self._read(_batch, "batches_of_run", run_id=run_id)
@@ -350,6 +357,7 @@ class SqliteStore:
                 _check_edge(present, batch.status)
 
     def add_wave(self, run: Run, batches: Sequence[Batch], retried: Sequence[Batch]) -> bool:
+        self._turns += 1
         with self._transaction():
             if self._write("raise_wave", id=run.id, wave=run.wave + 1) != 1:
                 return False

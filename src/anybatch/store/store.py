@@ -64,6 +64,13 @@ class Store(Protocol):
         """The newest run of this source, whatever was asked of it."""
         ...
 
+    def news(self) -> tuple[int, int]:
+        """Another value than before once there is something to read that a caller cannot know.
+
+        That is: somebody else wrote, or a run got another state or another wave.
+        """
+        ...
+
     def batches(self, run_id: str) -> list[Batch]:
         """In the order they were planned."""
         ...

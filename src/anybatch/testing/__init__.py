@@ -1,10 +1,12 @@
 """Public: a manual clock, crash injection, and fakes of services with ledgers."""
 
+from .anthropic import FakeAnthropic
 from .batches.ledger import AcceptedBatch, BatchLedger, BilledRow, KeptFile
 from .batches.life import Fate, Phases, Problem
 from .clock import ManualClock
 from .crash import Crash, CrashAt, Crossing, Watch
 from .endpoint import Answer, Call, Execution, FakeEndpoint, Ledger, Script, echo
+from .gemini import FakeGemini
 from .openai import FakeOpenAI
 from .service.exchanges import Exchange
 from .service.faults import (
@@ -44,7 +46,9 @@ __all__ = [
     "Delay",
     "Exchange",
     "Execution",
+    "FakeAnthropic",
     "FakeEndpoint",
+    "FakeGemini",
     "FakeOpenAI",
     "Fate",
     "Fault",

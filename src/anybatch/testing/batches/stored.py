@@ -7,6 +7,8 @@ from typing import Self
 
 from msgspec import Raw
 
+from ..service.http1 import Extent
+
 
 class Stored:
     def __init__(self, path: Path) -> None:
@@ -39,3 +41,14 @@ class Stored:
         """Nobody will read it."""
         self._path.unlink(missing_ok=True)
         self.names, self._ends = [], array("Q", [0])
+
+
+def lines(content: Extent) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that have something in them, and where in its folder's file each is."""
+    at, end = content.start, content.start + content.length
+    with content.path.open("rb") as file:
+        file.seek(at)
+        while at < end and (line := file.readline(end - at)):
+            if line.strip():
+                yield at, line
+            at += len(line)

@@ -10,11 +10,12 @@ from msgspec import UNSET
 
 from ...core.model import Api
 from ..batches.life import Problem
+from ..batches.stored import lines
 from ..endpoint.call import PATHS, count_tokens, messages
 from ..endpoint.service import REQUIRED
 from ..service.http1 import Extent
 from .desk import Quotas
-from .lines import Line, lines, read_line
+from .lines import Line, read_line
 
 MODEL: Final = "body.model"
 

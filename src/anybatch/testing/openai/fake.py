@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 from ...clock import Clock, SystemClock
+from ..batches.desk import Desk
 from ..batches.hosted import Hosted
 from ..batches.ledger import BatchLedger
 from ..batches.life import Fates, Phases
@@ -16,7 +17,7 @@ from ..endpoint.service import Service as Endpoint
 from ..service.front import Faults, Front
 from ..service.http1 import Application, Body, Connection, Head
 from .batches import Batches
-from .desk import Desk, Quotas
+from .desk import Quotas
 from .files import MB, Files
 from .service import Service
 

@@ -1,13 +1,11 @@
 """The lines of batch files: requests in, results out."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
 from ..batches.rows import Row
-from ..service.http1 import Extent
 
 UNRUN: Final = {
     "expired": (
@@ -37,17 +35,6 @@ def read_line(line: bytes) -> Line:
     """Raises ValueError for what is no JSON object."""
     line.decode()  # which msgspec leaves unchecked in what it does not look into
     return _LINE.decode(line)
-
-
-def lines(content: Extent) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that have something in them, and where in its folder's file each is."""
-    at, end = content.start, content.start + content.length
-    with content.path.open("rb") as file:
-        file.seek(at)
-        while at < end and (line := file.readline(end - at)):
-            if line.strip():
-                yield at, line
-            at += len(line)
 
 
 def write_result(row: Row, *, id: str) -> bytes:

@@ -1,0 +1,90 @@
+"""`FakeAnthropic`: message batches and messages at one address."""
+
+from typing import Final
+
+from ...clock import Clock, SystemClock
+from ..batches.desk import Desk
+from ..batches.hosted import Hosted
+from ..batches.ledger import BatchLedger
+from ..batches.life import Fates, Phases
+from ..batches.realtime import RealTime
+from ..batches.rows import RowScript, Runner
+from ..batches.vault import Vault
+from ..endpoint.answers import Answerer, echo
+from ..service.front import Faults, Front
+from .answers import SHAPE
+from .asked import MB, Quotas
+from .batches import Batches
+from .service import Service
+
+INSTANT: Final = Phases()
+SYSTEM: Final = SystemClock()
+
+
+class FakeAnthropic(Hosted):
+    """Anthropic on 127.0.0.1: its message batches and its messages, which fail as you tell them.
+
+        with FakeAnthropic(faults={"create": [Status(500, executed=True)]}) as fake:
+            client = anthropic.Anthropic(base_url=fake.address, api_key="any")
+            ...
+        assert len(fake.ledger.batches) == 1
+
+    Operations are `create`, `poll`, `list`, `download` (of results), `cancel`, `delete` and `call`
+    (in real time). In the ledger, results are a file under the id of their batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        answer: Answerer = echo,
+        faults: Faults | None = None,
+        rows: RowScript | None = None,
+        batches: Fates = (),
+        phases: Phases = INSTANT,
+        latency: float = 0.0,
+        key: str | None = None,
+        max_rows: int = 100_000,
+        max_bytes: int = 256 * MB,
+        max_queued: int | None = None,
+        ranges: bool = True,
+        shuffle: bool = True,
+        seed: int = 0,
+        port: int = 0,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        desk = Desk(
+            vault=Vault(),
+            ledger=BatchLedger(),
+            runner=Runner(answer, rows or {}, SHAPE),
+            now=lambda: clock.now().timestamp(),
+            quotas=Quotas(max_rows=max_rows, max_bytes=max_bytes, max_queued=max_queued),
+            phases=phases,
+            fates=batches,
+            ranges=ranges,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        self.calls = RealTime(answer, SHAPE)
+        """Of messages in real time, with a ledger of their own."""
+        accepted = Batches(desk)
+        service = Service(accepted, self.calls, desk.vault, key=key)
+        note = desk.ledger.note
+        front = Front(service, faults or {}, note, latency=latency, request_id="request-id")
+        super().__init__(
+            front,
+            batches=accepted,
+            ledger=desk.ledger,
+            vault=desk.vault,
+            mistakes=(front.mistakes, desk.runner.mistakes),
+            port=port,
+        )
+
+    @property
+    def address(self) -> str:
+        """What the official client takes as its base URL."""
+        return self._server.address
+
+    @property
+    def base_url(self) -> str:
+        """The same up to and including `/v1`."""
+        return f"{self.address}/v1"

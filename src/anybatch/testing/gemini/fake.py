@@ -1,0 +1,99 @@
+"""`FakeGemini`: files, batches and calls at one address."""
+
+from typing import Final
+
+from ...clock import Clock, SystemClock
+from ..batches import desk
+from ..batches.hosted import Hosted
+from ..batches.ledger import BatchLedger
+from ..batches.life import Fates, Phases
+from ..batches.realtime import RealTime
+from ..batches.rows import RowScript, Runner
+from ..batches.vault import Vault
+from ..endpoint.answers import Answerer, echo
+from ..service.front import Faults, Front
+from .answers import SHAPE
+from .batches import Batches
+from .desk import MB, Quotas
+from .files import Files
+from .service import Service
+
+INSTANT: Final = Phases()
+SYSTEM: Final = SystemClock()
+
+
+class FakeGemini(Hosted):
+    """Gemini's Developer API on 127.0.0.1: files, batches and calls, which fail as you tell them.
+
+        with FakeGemini(faults={"create": [Status(500, executed=True)]}) as fake:
+            options = {"base_url": fake.address}
+            client = genai.Client(api_key="any", http_options=options)
+            ...
+        assert len(fake.ledger.batches) == 1
+
+    Operations are `start` and `upload` (of a file), `files`, `file`, `download` and `delete`;
+    `create`, `poll`, `list`, `cancel` and `remove` (of a batch); and `call` (in real time).
+    """
+
+    def __init__(
+        self,
+        *,
+        answer: Answerer = echo,
+        faults: Faults | None = None,
+        rows: RowScript | None = None,
+        batches: Fates = (),
+        phases: Phases = INSTANT,
+        latency: float = 0.0,
+        key: str | None = None,
+        max_bytes: int = 2_000 * MB,
+        max_inline_bytes: int = 20 * MB,
+        max_batches: int | None = None,
+        enqueued_tokens: int | None = None,
+        ranges: bool = True,
+        shuffle: bool = True,
+        seed: int = 0,
+        port: int = 0,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        quotas = Quotas(
+            max_bytes=max_bytes,
+            max_inline_bytes=max_inline_bytes,
+            max_batches=max_batches,
+            enqueued_tokens=enqueued_tokens,
+        )
+        there = desk.Desk(
+            vault=Vault(),
+            ledger=BatchLedger(),
+            runner=Runner(answer, rows or {}, SHAPE),
+            now=lambda: clock.now().timestamp(),
+            quotas=quotas,
+            phases=phases,
+            fates=batches,
+            ranges=ranges,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        self.calls = RealTime(answer, SHAPE)
+        """To models in real time, with a ledger of their own."""
+        files = Files(there)
+        accepted = Batches(there, files)
+        service = Service(files, accepted, self.calls, there.vault, key=key)
+        front = Front(service, faults or {}, there.ledger.note, latency=latency)
+        super().__init__(
+            front,
+            batches=accepted,
+            ledger=there.ledger,
+            vault=there.vault,
+            mistakes=(front.mistakes, there.runner.mistakes),
+            port=port,
+        )
+
+    @property
+    def address(self) -> str:
+        """What the official client takes as its base URL."""
+        return self._server.address
+
+    @property
+    def base_url(self) -> str:
+        """The same up to and including `/v1beta`."""
+        return f"{self.address}/v1beta"
