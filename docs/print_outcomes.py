@@ -33,8 +33,9 @@ pending rows add up to the rows of the run, at any time.
 |---|---|---|---|
 {outcomes}
 
-`expired` and `missing_result` are of providers' batch APIs: no call in real time ends in one of them.
-`ambiguous` is kept for a submission that can be neither found nor ruled out; no run ends in it so far.
+`expired` and `missing_result` are of providers' batch APIs: no call in real time ends in one of
+them. `ambiguous` is kept for a submission that can be neither found nor ruled out; no run ends in it
+so far.
 
 **Waves.** All rows are asked in wave 1. What is to be asked again waits until all batches of a wave
 are over and makes up the next one. Wave 2 rests {pause_2:g} s before it starts, wave 3 rests
@@ -78,8 +79,8 @@ A run is cut into batches. Each goes through these statuses:
 {batches}
 
 A batch that is answered call by call, in this process or at an endpoint, goes from `planned` to
-`running` to `collected`. One that goes through a provider's batch API passes the others too, and goes
-back to `planned` where the provider did not take it.
+`running` to `collected`. One that goes through a provider's batch API passes the others too, and
+goes back to `planned` where the provider did not take it.
 """
 
 WHEN: dict[RunStatus, str] = {
