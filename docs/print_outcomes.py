@@ -34,8 +34,8 @@ pending rows add up to the rows of the run, at any time.
 {outcomes}
 
 `expired` and `missing_result` are of providers' batch APIs: no call in real time ends in one of
-them. `ambiguous` is kept for a submission that can be neither found nor ruled out; no run ends in it
-so far.
+them. `ambiguous` is kept for a submission that can be neither found nor ruled out; no run ends in
+it so far.
 
 **Waves.** All rows are asked in wave 1. What is to be asked again waits until all batches of a wave
 are over and makes up the next one. Wave 2 rests {pause_2:g} s before it starts, wave 3 rests

@@ -16,8 +16,8 @@ PAGE = """\
 <!-- Printed by docs/print_providers.py from src/anybatch/providers/. Change it there. -->
 
 `--model PROVIDER/MODEL` names who answers. Where the provider has a batch API, a run goes through
-it, at the provider's lower price; `--executor online` asks in real time instead. Limits change: each
-source says where they are from and when that was looked at.
+it, at the provider's lower price; `--executor online` asks in real time instead. Limits change:
+each source says where they are from and when that was looked at.
 
 {table}
 

@@ -86,6 +86,9 @@ class Finish:
     """Every row has its outcome."""
 
 
+LISTED_FROM = 5
+"""So many batches are worth a look at a provider's list instead of one each."""
+
 Remotely = Submit | Recover | CancelRemote | Collect | Clean
 """The steps of a batch that goes through a provider's batch API, but for looking at it."""
 
@@ -169,28 +172,31 @@ def _steps(
     free, free_remotely = seen.free, seen.free_remotely
     actions: list[Action] = []
     waiting: list[Batch] = []
+    not_yet: list[Batch] = []
     for batch in batches:
         if not _is_free(batch, now, seen):
             continue
         action = _ending(batch) if ending else _next(batch)
         # What is given up unsent need not wait for its moment.
-        if not isinstance(action, Cancel | CancelRemote) and not _is_due(batch, now):
+        if isinstance(action, Poll):
+            (waiting if _is_worth_a_look(batch, now, seen) else not_yet).append(batch)
+        elif not isinstance(action, Cancel | CancelRemote) and not _is_due(batch, now):
             continue
-        if isinstance(action, Answer | Cancel):
+        elif isinstance(action, Answer | Cancel):
             free -= 1
             actions += [action] if free >= 0 else []
-        elif isinstance(action, Poll):
-            waiting += action.batches if _is_worth_a_look(batch, now, seen) else ()
         else:
             free_remotely -= 1
             actions += [action] if free_remotely >= 0 else []
     if waiting and not seen.looking:
-        actions.append(Poll(batches=tuple(waiting)))
+        # A list tells of all at once: then none needs a look of its own a moment later.
+        listed = len(waiting) + len(not_yet) >= LISTED_FROM
+        actions.append(Poll(batches=(*waiting, *(not_yet if listed else ()))))
     return actions
 
 
 def _is_worth_a_look(batch: Batch, now: datetime, seen: Snapshot) -> bool:
-    return seen.looks.get(batch.id, now) <= now
+    return _is_due(batch, now) and seen.looks.get(batch.id, now) <= now
 
 
 def _next(batch: Batch) -> Answer | Remotely | Poll:

@@ -28,7 +28,7 @@ from ..wire.batch import RemoteBatch
 from . import act
 from .act import Work
 from .collect import Collected
-from .decide import CancelRemote, Clean, Collect, Recover, Remotely, Submit
+from .decide import LISTED_FROM, CancelRemote, Clean, Collect, Recover, Remotely, Submit
 from .recorder import Recorder
 
 _LOOKS = (1 / 3, 2 / 3)
@@ -196,14 +196,16 @@ def _age(batch: RemoteBatch) -> Any:
 async def look(on: RemoteWork, batches: Collection[Batch]) -> dict[str, datetime]:
     """See how they are, and write down what is new; when to look at the others again."""
     ids = {remote.id: batch for batch in batches if (remote := batch.remote) and remote.id}
-    begun = min(_remote(batch).sent_at or on.work.now() for batch in batches)
-    polled = await on.executor.poll_all(ids.keys(), since=begun)
+    sent = [_remote(batch).sent_at or on.work.now() for batch in batches]
+    listed = len(ids) >= LISTED_FROM
+    polled = await on.executor.poll_all(ids.keys(), since=min(sent), listed=listed)
+    # At the same moment all together, when the youngest is to be looked at.
+    again = on.work.now() + look_after(on.work.now() - max(sent), jitter=on.jitter())
     looks: dict[str, datetime] = {}
     for remote_id, seen in polled.items():
         batch = ids[remote_id]
         if isinstance(seen, RemoteBatch) and not _is_news(seen, _remote(batch)):
-            age = on.work.now() - (_remote(batch).sent_at or on.work.now())
-            looks[batch.id] = on.work.now() + look_after(age, jitter=on.jitter())
+            looks[batch.id] = again
             continue
         claimed = await _on_thread(on, partial(act.claim, on.work, batch, window=0))
         if claimed is not None:

@@ -29,9 +29,6 @@ T = TypeVar("T")
 Polled = RemoteBatch | Refused | TransportError
 """How a batch is, or why that cannot be said."""
 
-_LISTED_FROM = 5
-"""So many batches are worth a look at the list instead of one each."""
-
 _AGAIN = frozenset((408, 425, 429))
 """Refusals that may be over in a moment, beside those for the service's own trouble."""
 _UNCLEAR = frozenset((408, 409))
@@ -93,13 +90,15 @@ class BatchExecutor:
     async def poll(self, batch_id: str) -> RemoteBatch:
         return await self._hold(self.api.poll(batch_id))
 
-    async def poll_all(self, ids: Collection[str], *, since: datetime) -> dict[str, Polled]:
-        """How these batches are, all made since: many are read off a list, a hundred a call.
+    async def poll_all(
+        self, ids: Collection[str], *, since: datetime, listed: bool
+    ) -> dict[str, Polled]:
+        """How these batches are, all made since: one by one, or `listed`, a hundred a call.
 
         A list may lag and leave out, so what it says to be over or does not say is asked for.
         """
         seen: dict[str, Polled] = {}
-        if len(ids) >= _LISTED_FROM:
+        if listed:
             for batch in await self._hold(self.api.listed(since)):
                 if batch.id in ids and batch.phase != "ended":
                     seen[batch.id] = batch
