@@ -286,6 +286,7 @@ def submit(
     api: Api | None = None,
     executor: Literal["batch", "online"] | None = None,
     tail: Literal["online", "batch"] = "online",
+    canary: int | None = None,
     parameters: Mapping[str, Any] | None = None,
     base_url: str | None = None,
     sql: str | None = None,
@@ -299,7 +300,8 @@ def submit(
     """Start a run, or go on with the one that asked exactly the same; the work goes on in a thread.
 
     `data` is a path, a glob, a folder, dicts, or a pandas, polars or pyarrow frame. Raises
-    UsageError before anything is sent if something is wrong with what is asked.
+    UsageError before anything is sent if something is wrong with what is asked. `canary` rows go
+    first where they go by batch; None: 10 of more than 1,000.
     """
     ask = Ask(
         model=model,
@@ -327,6 +329,7 @@ def submit(
         pace=Pace(concurrency=concurrency, rpm=rpm, tpm=tpm),
         skip_bad_rows=bad_rows == "skip",
         again=again,
+        canary=canary,
     )
 
 
@@ -338,10 +341,13 @@ def start(
     pace: Pace,
     skip_bad_rows: bool = False,
     again: bool = False,
+    canary: int | None = None,
 ) -> Run:
     """Plan a run in `workspace` and set a thread to work on it."""
-    planned = workspace.plan(source, spec, pace=pace, skip_bad_rows=skip_bad_rows, again=again)
-    run = workspace.reopen(planned.run)
+    planned = workspace.plan(
+        source, spec, pace=pace, skip_bad_rows=skip_bad_rows, again=again, canary=canary
+    )
+    run = workspace.reopen(planned.run, canary=canary)
     return Run(workspace, run, _Work(workspace, run, pace))
 
 

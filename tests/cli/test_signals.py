@@ -161,13 +161,17 @@ class Late:
         await stop.wait()
         return run
 
+    def is_at_provider(self, run):
+        return False
+
     def report(self, run):
         os.kill(os.getpid(), number)
         print("reporting", flush=True)
         os._exit(7)
 
 delivery = Delivery(out=None, force=False, raw=False, as_json=False)
-work_on(Late(), types.SimpleNamespace(state="open"), pace=Pace(), delivery=delivery)
+run = types.SimpleNamespace(state="open", spec=types.SimpleNamespace(executor="online"))
+work_on(Late(), run, pace=Pace(), delivery=delivery)
 """
 """A run that winds down so fast that the second signal meets the report."""
 
@@ -197,7 +201,8 @@ class Stuck:
         await asyncio.Event().wait()
 
 delivery = Delivery(out=None, force=False, raw=False, as_json=False)
-work_on(Stuck(), types.SimpleNamespace(state="open"), pace=Pace(), delivery=delivery)
+run = types.SimpleNamespace(state="open", spec=types.SimpleNamespace(executor="online"))
+work_on(Stuck(), run, pace=Pace(), delivery=delivery)
 """
 """An engine that does not heed being told to stop, as one whose model hangs may not."""
 

@@ -1,6 +1,5 @@
 """OpenAI bodies: golden ones for each api, and the output budget in them."""
 
-
 import msgspec
 import pytest
 from hypothesis import given

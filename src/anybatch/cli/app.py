@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from datetime import timedelta
 from typing import Any
 
 import typer
@@ -48,6 +49,8 @@ def run(
     api: option.ApiName = None,
     executor: option.Executor = None,
     tail: option.Tail = "online",
+    canary: option.Canary = None,
+    no_canary: option.NoCanary = False,
     parameters: option.Parameters = None,
     sql: option.Sql = None,
     bad_rows: option.BadRows = "fail",
@@ -79,6 +82,7 @@ def run(
         api=api,
         executor=executor,
         tail=tail,
+        canary=0 if no_canary else canary,
         schema=schema,
         labels=labels,
         fields=fields,
@@ -137,14 +141,33 @@ def results(
     out: option.Out = "-",
     force: option.Force = False,
     raw: option.Raw = False,
+    bodies: option.Bodies = False,
     as_json: option.AsJson = False,
     store: option.Store = None,
     debug: option.Debug = False,
 ) -> None:
     """Write the joined table of a run, finished or not."""
+    if bodies:
+        from .bodies import bodies_command
+
+        raise typer.Exit(bodies_command(run, store, out or "-", force=force))
     from .look import results_command
 
     raise typer.Exit(results_command(run, store, out, force=force, raw=raw, as_json=as_json))
+
+
+@app.command()
+def check(
+    file: option.Requests,
+    provider: option.ForProvider,
+    api_version: option.ApiVersion = None,
+    as_json: option.AsJson = False,
+    debug: option.Debug = False,
+) -> None:
+    """Hold a file of ready-made requests against a provider's rules, without sending anything."""
+    from .check import check_command
+
+    raise typer.Exit(check_command(file, provider, version=api_version, as_json=as_json))
 
 
 @app.command()
@@ -210,3 +233,42 @@ def rm(
     from .change import rm_command
 
     rm_command(run, store, yes=yes, as_json=as_json)
+
+
+@app.command()
+def gc(
+    remote: option.AtProvider,
+    base_url: option.ItsUrl = None,
+    store: option.Store = None,
+    as_json: option.AsJson = False,
+    yes: option.Delete = False,
+    debug: option.Debug = False,
+) -> None:
+    """List uploads of ours at a provider that no run here waits for; with --yes, delete them."""
+    from .gc import gc_command
+
+    raise typer.Exit(gc_command(remote, store, base_url=base_url, yes=yes, as_json=as_json))
+
+
+@app.command()
+def doctor(
+    provider: option.ProviderName,
+    model: option.OneModel = None,
+    base_url: option.ItsUrl = None,
+    wait: option.Wait = 60,
+    as_json: option.AsJson = False,
+    yes: option.Yes = False,
+    debug: option.Debug = False,
+) -> None:
+    """Try a provider's batch API step by step: with --model, by a batch of one row."""
+    from .doctor import doctor_command
+
+    code = doctor_command(
+        provider,
+        model=model,
+        base_url=base_url,
+        wait=timedelta(seconds=wait),
+        yes=yes,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)

@@ -29,6 +29,21 @@ def agreed(question: str) -> bool:
         raise
 
 
+def wants_to_cancel() -> bool:
+    """Whether somebody says that a run is to be cancelled rather than left to its provider.
+
+    Whatever else is said means no: what goes on can be cancelled later.
+    """
+    if not somebody_is_there():
+        return False
+    try:
+        said = typer.prompt("The provider goes on. Detach or cancel?", default="detach", err=True)
+    except typer.Abort:
+        print(file=sys.stderr)  # the cursor still stands behind the question
+        return False
+    return str(said).strip().lower() in ("c", "cancel")
+
+
 def agreed_to_send(workspace: Workspace, run: Run, count: int, what: str) -> bool:
     """Whether so many requests may leave this machine. Where they stay here, nobody is asked."""
     provider = workspace.provider_of(run.spec)

@@ -5,19 +5,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from ..core.model import Batch, Run
+from ..core.model import Run
 from ..core.states import exit_code
 from ..datasets.sink import check_sink
 from ..engine.events import Progress
 from ..engine.workspace import Workspace
 from ..errors import UsageError
+from .batches import batch_json, print_batches, table
 from .progress import display, outcomes
 from .report import print_json, print_report, progress_json, report_json
 from .work import is_at_work, open_here
@@ -37,13 +36,13 @@ def runs_command(store: Path | None, *, as_json: bool) -> None:
     if not looks:
         print(f"there are no runs in {str(workspace.settings.home)!r} yet", file=sys.stderr)
         return
-    table = _table("run", "status", "started", "source", "model", "rows", "outcomes")
+    shown = table("run", "status", "started", "source", "model", "rows", "outcomes")
     for look in looks:
         said = progress_json(look)
         started = look.run.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
         cells = (look.run.id, look.status, started, look.run.source, said["model"])
-        table.add_row(*map(Text, (*cells, f"{look.run.total:,}", outcomes(look))))
-    _console().print(table)
+        shown.add_row(*map(Text, (*cells, f"{look.run.total:,}", outcomes(look))))
+    _console().print(shown)
 
 
 def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
@@ -51,36 +50,19 @@ def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
     workspace = open_here(store)
     run = workspace.store.find_run(word)
     look = workspace.progress(run)
-    batches = workspace.store.batches(run.id)
+    batches, now = workspace.store.batches(run.id), workspace.clock.now()
     if as_json:
-        print_json({**progress_json(look), "batches": [_batch_json(batch) for batch in batches]})
+        said = [batch_json(batch, now) for batch in batches]
+        print_json({**progress_json(look), "batches": said})
         return
     console = _console()
     print_report(workspace.report(run), on=console, at_work=is_at_work(workspace, run))
-    table = _table("batch", "wave", "status", "answered", "owner", "retried")
-    for batch in batches:
-        answered = f"{batch.answered:,}/{batch.size:,}"
-        owner = batch.owner.partition("/")[2] if batch.owner else ""
-        retried = f"{sum(batch.retried.values()):,}" if batch.retried else ""
-        cells = (batch.id, str(batch.wave), batch.status, answered, owner, retried)
-        table.add_row(*map(Text, cells))
-    console.print(table)
-
-
-def _batch_json(batch: Batch) -> Any:
-    return msgspec.to_builtins(batch)
+    print_batches(batches, on=console, now=now)
 
 
 def _console() -> Console:
     """Stdout; as wide as it takes where nobody sees its edge."""
     return Console(width=None if sys.stdout.isatty() else 10_000)
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    return table
 
 
 def watch_command(word: str, store: Path | None, *, as_json: bool) -> int:

@@ -55,7 +55,40 @@ AsJsonLines = Annotated[
 ]
 Forget = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")]
+Canary = Annotated[
+    int | None,
+    typer.Option(min=0, help="So many rows go first by batch; else 10 of more than 1,000."),
+]
+NoCanary = Annotated[bool, typer.Option("--no-canary", help="Send all rows at once.")]
 Again = Annotated[bool, typer.Option("--again", help="Start over, even if this was asked before.")]
+
+AtProvider = Annotated[
+    str, typer.Option("--remote", metavar="PROVIDER", help="Whose files: openai, gemini, …")
+]
+Delete = Annotated[bool, typer.Option("--yes", "-y", help="Delete what is listed.")]
+ProviderName = Annotated[str, typer.Argument(metavar="PROVIDER", help="Such as openai.")]
+OneModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Make a batch of one row with this model, which costs."),
+]
+ItsUrl = Annotated[
+    str | None, typer.Option("--base-url", help="Another address of the same kind of service.")
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        min=0, max=86_400, metavar="SECONDS", help="Wait so long for its end, then cancel it."
+    ),
+]
+
+Requests = Annotated[
+    str, typer.Argument(metavar="FILE", help="Ready-made requests, or - for stdin.")
+]
+ForProvider = Annotated[str, typer.Option("--provider", help="Whose rules: openai, anthropic, …")]
+ApiVersion = Annotated[
+    str | None,
+    typer.Option(help="Of the API, where it matters; else the newest we know."),
+]
 
 Data = Annotated[
     str | None,
@@ -129,6 +162,14 @@ Out = Annotated[
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Overwrite the file.", rich_help_panel=_OUTPUT)
+]
+Bodies = Annotated[
+    bool,
+    typer.Option(
+        "--bodies",
+        help="Instead of the table, what the service answered: the body of each row, one a line.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 Raw = Annotated[
     bool,

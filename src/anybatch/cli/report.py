@@ -64,6 +64,7 @@ def print_report(
     on: Console | None = None,
     table: str | None = None,
     interrupted: bool = False,
+    detached: bool = False,
     at_work: bool = False,
 ) -> None:
     """The end of a run, or its middle, in a few lines; on stderr unless said otherwise.
@@ -72,11 +73,12 @@ def print_report(
     """
     progress, run = report.progress, report.progress.run
     console = on or Console(stderr=True)
-    word = "interrupted" if interrupted else progress.status
+    word = "detached" if detached else "interrupted" if interrupted else progress.status
     style = _STYLES.get(progress.status, "red")
     head = Text.assemble((word, f"bold {style}"), f"  run {run.id}: {_sums(progress)}")
     console.print(head, soft_wrap=True)
-    for line in [*_lines(report), *([table] if table else []), *_ways_on(progress, at_work)]:
+    ways_on = [] if detached else _ways_on(progress, at_work)
+    for line in [*_lines(report), *([table] if table else []), *ways_on]:
         console.print(Text("  " + line), soft_wrap=True)
 
 
@@ -106,6 +108,15 @@ def way_on(run: Run) -> str:
     if run.state == "cancelling":
         return f"anybatch cancel {run.id} sees the cancelling to its end"
     return "run the same command again and it goes on"
+
+
+def way_back(run: Run) -> str:
+    """The same for a run of which a provider may have a part, which goes on without us."""
+    if run.state == "cancelling" or run.spec.executor != "batch":
+        return way_on(run)
+    return (
+        f"the provider goes on; type the same command to come back, or `anybatch cancel {run.id}`"
+    )
 
 
 def _ways_on(progress: Progress, at_work: bool) -> list[str]:

@@ -42,6 +42,7 @@ class Wishes:
     api: str | None
     executor: str | None
     tail: str
+    canary: int | None
     schema: str | None
     labels: str | None
     fields: list[str] | None
@@ -60,7 +61,7 @@ def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Del
         raise UsageError("name the data: anybatch run FILE --prompt …, or --sql with a query")
     workspace = open_here(store)
     planned = _plan(workspace, wishes, ask, pace=pace, delivery=delivery)
-    run = workspace.reopen(planned.run)
+    run = workspace.reopen(planned.run, canary=wishes.canary)
     _say_which(planned, run)
     if not wishes.yes:
         _confirm(workspace, run)
@@ -93,6 +94,7 @@ def _plan(
         pace=pace,
         skip_bad_rows=wishes.bad_rows == "skip",
         again=wishes.again,
+        canary=wishes.canary,
     )
     if obstacle and not workspace.is_over(planned.run):
         if planned.is_new and _is_unsent(workspace, planned.run):

@@ -17,9 +17,10 @@ from ..datasets.sink import STDOUT, check_sink
 from ..engine.workspace import Pace, Workspace, open_workspace
 from ..errors import OutputExists, UsageError
 from ..settings import load
+from .ask import wants_to_cancel
 from .leave import leave
 from .progress import Display, display
-from .report import print_json, print_report, report_json, way_on
+from .report import print_json, print_report, report_json, way_back
 
 __all__ = ["INTERRUPTED", "Delivery", "Pace", "is_at_work", "open_here", "work_on"]
 
@@ -87,16 +88,22 @@ def work_on(workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery) -
 
     Raises what kept the table from being written once the report is out.
     """
-    interrupted = False
+    interrupted = detached = False
     if run.state in ("open", "cancelling"):
-        with display(sys.stderr) as show:
-            run, interrupted = _fulfil(workspace, run, pace=pace, show=show)
+        run, interrupts = _fulfil(workspace, run, pace=pace)
+        interrupted = interrupts.came and run.state == "open"
+        detached = interrupted and workspace.is_at_provider(run)
+        if detached and interrupts.asks_to_cancel():
+            run, _ = _fulfil(workspace, workspace.ask_to_cancel(run), pace=pace)
+            interrupted = detached = False
     delivered = _deliver(workspace, run, delivery)
     report = workspace.report(run)
+    if detached:
+        print(f"detached: {way_back(run)}", file=sys.stderr)
     if delivery.as_json:
         print_json(report_json(report, out=delivered.out))
     else:
-        print_report(report, table=delivered.said, interrupted=interrupted)
+        print_report(report, table=delivered.said, interrupted=interrupted, detached=detached)
     if delivered.failure is not None:
         raise delivered.failure
     return INTERRUPTED if interrupted else exit_code(report.progress.status, report.progress.counts)
@@ -132,18 +139,21 @@ def _deliver(workspace: Workspace, run: Run, delivery: Delivery) -> _Delivered:
     )
 
 
-def _fulfil(workspace: Workspace, run: Run, *, pace: Pace, show: Display) -> tuple[Run, bool]:
-    """Work on `run`; the run as it is then, and whether an interrupt kept it from its end."""
-    interrupts = _Interrupts(show, way_on=way_on(run))
+def _fulfil(workspace: Workspace, run: Run, *, pace: Pace) -> tuple[Run, "_Interrupts"]:
+    """Work on `run`; the run as it is then, and what came in between."""
+    with display(sys.stderr) as show:
+        interrupts = _Interrupts(show, way_on=way_back(run))
 
-    async def fulfil() -> Run:
-        interrupts.watch()
-        return await workspace.fulfil(run, stop=interrupts.stop, pace=pace, on_progress=show.update)
+        async def fulfil() -> Run:
+            interrupts.watch()
+            return await workspace.fulfil(
+                run, stop=interrupts.stop, pace=pace, on_progress=show.update
+            )
 
-    run = asyncio.run(fulfil())
-    if interrupts.came:
-        interrupts.watch_on()
-    return run, interrupts.came and run.state == "open"
+        fulfilled = asyncio.run(fulfil())
+        if interrupts.came:
+            interrupts.watch_on()
+    return fulfilled, interrupts
 
 
 class _Interrupts:
@@ -154,6 +164,8 @@ class _Interrupts:
         self._show = show
         self._way_on = way_on
         self._first_at: float | None = None
+        self._is_typed = False
+        """Whether the first one was a Ctrl-C, by somebody who may be asked."""
 
     @property
     def came(self) -> bool:
@@ -163,18 +175,37 @@ class _Interrupts:
         """Heed them in the running loop, until it closes."""
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self._heed)
+            loop.add_signal_handler(number, self._heed, number)
 
     def watch_on(self) -> None:
         """Heed them without a loop: the second of two at once must not cost us the report."""
         for number in _SIGNALS:
-            signal.signal(number, lambda *_: self._heed())
+            signal.signal(number, lambda *_: self._heed(signal.SIGINT))
 
-    def _heed(self) -> None:
+    def asks_to_cancel(self) -> bool:
+        """Whether somebody wants to have the run cancelled rather than left. Ctrl-C says no."""
+        if not self._is_typed:
+            return False
+        before = signal.signal(signal.SIGINT, lambda *_: self._break_off())
+        try:
+            return wants_to_cancel()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _break_off(self) -> None:
+        if not self._is_same():
+            raise KeyboardInterrupt
+
+    def _heed(self, number: int) -> None:
         if self._first_at is None:
+            self._is_typed = number == signal.SIGINT
             self._stop()
-        elif time.monotonic() >= self._first_at + _AS_ONE_S:
+        elif not self._is_same():
             self._leave()
+
+    def _is_same(self) -> bool:
+        """Whether a signal that comes now counts as the first one."""
+        return self._first_at is not None and time.monotonic() < self._first_at + _AS_ONE_S
 
     def _stop(self) -> None:
         self._first_at = time.monotonic()

@@ -6,7 +6,7 @@ Lines end at the byte `\\n` only: U+2028 and U+0085 are legal inside JSON.
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -34,6 +34,33 @@ def _objects(
         except UNREADABLE as error:
             if line.strip():
                 on_bad_row(number, why_unreadable(error))
+
+
+class RawLine(NamedTuple):
+    """A line as it stands in its file, whatever is on it."""
+
+    number: int
+    content: bytes
+    """Without its line end; cut off where it was too long to be read."""
+    size: int
+    """In bytes, with its line end."""
+
+
+def raw_lines(file: BinaryIO, *, most: int) -> Iterator[RawLine]:
+    """The lines of `file` that have something on them; of one that is longer, its beginning.
+
+    So no line takes more than `most` bytes of memory.
+    """
+    number = 0
+    while content := file.readline(most):
+        number += 1
+        size = len(content)
+        while not content.endswith(b"\n") and (rest := file.readline(streams.BLOCK_BYTES)):
+            size += len(rest)
+            if rest.endswith(b"\n"):
+                break
+        if content.strip():
+            yield RawLine(number, content.rstrip(b"\r\n"), size)
 
 
 class _Line(msgspec.Struct):
