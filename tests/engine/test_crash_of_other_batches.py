@@ -107,6 +107,7 @@ def test_a_submission_whose_answer_is_lost_is_not_paid_twice(
         assert broken_promises(world) == []
 
 
+@pytest.mark.gauntlet
 @pytest.mark.parametrize("what", REPEATABLE)
 @pytest.mark.parametrize(
     ("provider", "operation"), [(name, step) for name, steps in STEPS.items() for step in steps]
