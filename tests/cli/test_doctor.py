@@ -9,6 +9,8 @@ import pytest
 
 from anybatch.testing import (
     Cut,
+    FakeAnthropic,
+    FakeGemini,
     FakeOpenAI,
     Fate,
     Fault,
@@ -60,6 +62,26 @@ def test_a_service_that_works_passes_every_step(tmp_path: Path) -> None:
     assert len(fake.ledger.batches) == 1
     assert fake.ledger.billed == 1
     assert nothing_is_left(fake)
+
+
+@pytest.mark.parametrize("wait", [0, 20])
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
+def test_every_provider_is_visited_and_left_as_it_was(
+    provider: str, wait: int, tmp_path: Path
+) -> None:
+    fakes: dict[str, Any] = {
+        "openai": FakeOpenAI,
+        "anthropic": FakeAnthropic,
+        "gemini": FakeGemini,
+    }
+    with fakes[provider](phases=Phases(in_progress=1)) as fake:
+        words = ["--model", "m", "--yes", "--wait", wait, "--base-url", fake.base_url]
+        finished = anybatch("doctor", provider, *words, home=tmp_path)
+        left = fake.ledger.leftover_files
+
+    assert finished.returncode == 0, finished.stdout
+    assert ("the row is succeeded" in finished.stdout) == bool(wait)
+    assert left == ()
 
 
 def test_each_step_is_a_line_with_its_time(tmp_path: Path) -> None:
@@ -172,7 +194,7 @@ FAILING: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "a row that is not there": (
         {"rows": lambda call: Mangled("missing")},
         "download",
-        "",
+        "no file of results",
         "try again",
     ),
 }

@@ -69,6 +69,7 @@ def expiring_once() -> Callable[[Any], Fault | None]:
     return expires_once
 
 
+@pytest.mark.gauntlet
 @pytest.mark.parametrize("provider", WORLDS)
 def test_a_run_of_three_batches_and_two_waves_dies_anywhere(provider: str, scratch: Path) -> None:
     @contextmanager

@@ -1,5 +1,6 @@
 """One row through a provider's batch API, step by step; what is left there is taken away again."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -77,6 +78,8 @@ class Visit:
         """From then on a batch of ours may be there."""
         self._batch: RemoteBatch | None = None
         self._cancelled = False
+        self._leaves = False
+        """Whether we are on our way out already."""
 
     async def go(self, *, wait: timedelta, submits: bool) -> None:
         """Take the steps until one fails, and clean up after them, whatever happens."""
@@ -84,6 +87,7 @@ class Visit:
             if await self._prepare() and submits and await self._submit():
                 await self._finish(wait)
         finally:
+            self._leaves = True
             if self._uploads or self._sent_at is not None:
                 await self.take("clean up", self._clean_up)
 
@@ -108,6 +112,7 @@ class Visit:
 
     async def take(self, name: str, step: Callable[[], Awaitable[str]]) -> bool:
         """Take one step and show what came of it; whether it went well."""
+        self._heed_interrupt()
         began = self._clock.monotonic()
         problem: Exception | None = None
         try:
@@ -214,10 +219,17 @@ class Visit:
         """Look again and again, ever more rarely; whether the batch has ended in time."""
         until, pause = self._clock.monotonic() + wait.total_seconds(), _PAUSE_S
         while not self._is_over and (left := until - self._clock.monotonic()) > 0:
+            self._heed_interrupt()
             await self._clock.sleep(min(pause, left))
             self._batch = await self._desk.poll(self._made.id)
             pause = min(_LONGEST_PAUSE_S, pause * 2)
         return self._is_over
+
+    def _heed_interrupt(self) -> None:
+        """Leave if we were told to: now and then the HTTP client swallows a cancellation."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling() and not self._leaves:
+            raise asyncio.CancelledError
 
     def _ended(self) -> str:
         """The word for its end. Raises Refused if the provider ran nothing of it."""
