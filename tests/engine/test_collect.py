@@ -10,6 +10,7 @@ import pytest
 
 from anybatch.core.model import Result, Run
 from anybatch.core.plan import Limits
+from anybatch.engine.events import set_aside
 from anybatch.errors import BadSettings
 from anybatch.store.store import Event
 from anybatch.testing import (
@@ -133,12 +134,14 @@ def test_a_row_that_is_filed_wrongly_harms_no_other(how: Any, scratch: Path) -> 
 
     with FakeOpenAI(rows=once) as service, world_of(scratch / "world", service) as world:
         run = world.live()
-        said = {event.name for event in events_of(world, run)}
+        events = events_of(world, run)
+        said = {event.name for event in events}
 
         answers = [msgspec.json.decode(line) for line in world.out.read_bytes().splitlines()]
         assert [row["text"] for row in answers] == [row["text"] for row in rows()]
         assert all(row["answer"] == f"echo: {row['topic']}: {row['text']}" for row in answers)
         assert said >= set(MANGLED[how])
+        assert set_aside(events) >= len(MANGLED[how])
 
 
 def test_swapped_names_put_no_answer_on_a_wrong_row(scratch: Path) -> None:

@@ -48,6 +48,7 @@ def report_json(report: Report, *, out: str | None) -> dict[str, Any]:
     return {
         **progress_json(report.progress),
         "repeated_at_most": report.repeated,
+        "set_aside": report.set_aside,
         "errors": [{"message": message, "count": count} for message, count in report.errors],
         "out": out,
     }
@@ -98,6 +99,11 @@ def _lines(report: Report) -> list[str]:
     if report.repeated:
         said.append(
             f"after a crash at most {counted(report.repeated, 'call')} were made a second time"
+        )
+    if report.set_aside:
+        said.append(
+            f"{counted(report.set_aside, 'result')} of the provider's set aside: of no row of "
+            "ours, or at odds with another one"
         )
     said += [f"{count:,} × {message}" for message, count in report.errors]
     return said

@@ -112,7 +112,7 @@ class Visit:
 
     async def take(self, name: str, step: Callable[[], Awaitable[str]]) -> bool:
         """Take one step and show what came of it; whether it went well."""
-        self._heed_interrupt()
+        await self._heed_interrupt()
         began = self._clock.monotonic()
         problem: Exception | None = None
         try:
@@ -219,16 +219,17 @@ class Visit:
         """Look again and again, ever more rarely; whether the batch has ended in time."""
         until, pause = self._clock.monotonic() + wait.total_seconds(), _PAUSE_S
         while not self._is_over and (left := until - self._clock.monotonic()) > 0:
-            self._heed_interrupt()
+            await self._heed_interrupt()
             await self._clock.sleep(min(pause, left))
             self._batch = await self._desk.poll(self._made.id)
             pause = min(_LONGEST_PAUSE_S, pause * 2)
         return self._is_over
 
-    def _heed_interrupt(self) -> None:
+    async def _heed_interrupt(self) -> None:
         """Leave if we were told to: now and then the HTTP client swallows a cancellation."""
         task = asyncio.current_task()
         if task is not None and task.cancelling() and not self._leaves:
+            await asyncio.sleep(0)  # one that is still on its way arrives here, and not later
             raise asyncio.CancelledError
 
     def _ended(self) -> str:

@@ -40,6 +40,14 @@ def progress(run: Run, batches: Iterable[Batch], *, waiting: str | None = None) 
     )
 
 
+_SET_ASIDE = ("results.foreign", "results.conflicting")
+
+
+def set_aside(events: Iterable[Event]) -> int:
+    """How many results of a provider's bear no name of ours, or contradict another one."""
+    return sum(int(event.fields["count"]) for event in events if event.name in _SET_ASIDE)
+
+
 def repeated(events: Iterable[Event]) -> int:
     """At most how many calls were made twice because somebody left with calls in flight.
 

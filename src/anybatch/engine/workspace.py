@@ -34,7 +34,7 @@ from ..store.sqlite import SqliteStore
 from ..store.store import Store
 from .delivery import joined_rows, layout_of, results
 from .engine import Engine
-from .events import Progress, progress, repeated
+from .events import Progress, progress, repeated, set_aside
 from .intake import Intake, changed, fingerprint, parts_of, plan
 from .waves import Choose, after_fix, asked_for, plan_wave
 
@@ -65,6 +65,8 @@ class Report:
     progress: Progress
     repeated: int
     """At most so many calls were made twice after a crash."""
+    set_aside: int = 0
+    """So many results of a provider's are nobody's, or contradict another one."""
     errors: list[tuple[str, int]] = field(default_factory=list)
     """The most frequent messages of rows that did not succeed, with their counts."""
 
@@ -299,11 +301,13 @@ class Workspace:
 
     def report(self, run: Run) -> Report:
         """What became of `run`. Reads its results only if some did not succeed."""
+        events = self.store.events(run.id)
         look = self.progress(run)
         failed = set(look.counts) - {"succeeded", "cancelled"}
         return Report(
             progress=look,
-            repeated=repeated(self.store.events(run.id)),
+            repeated=repeated(events),
+            set_aside=set_aside(events),
             errors=self._errors(run) if failed else [],
         )
 
