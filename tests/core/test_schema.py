@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anybatch.core.schema import (
@@ -337,6 +337,7 @@ def test_any_value_is_found_in_a_fence(before: str, text: str, after: str, word:
     assert value == json.loads(text)
 
 
+@example("", '"{"')
 @given(st.text().filter(lambda thought: "</think>" not in thought), ANY_JSONS)
 def test_any_value_is_found_behind_a_thought(thought: str, text: str) -> None:
     value, problem = ANYTHING.check(f"<think>{thought}</think>{text}")

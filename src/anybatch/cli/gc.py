@@ -10,10 +10,11 @@ from ..core.model import Spec
 from ..engine.workspace import Workspace
 from ..errors import TransportError
 from ..executors.auth import key_for
+from ..executors.batch import BatchExecutor
 from ..providers.flow import Refused
 from ..providers.provider import Uploaded
 from .progress import counted
-from .remote import Desk, api_of, open_desk, provider_here, told
+from .remote import api_of, open_desk, provider_here, told
 from .report import print_json
 from .work import open_here
 
@@ -51,7 +52,9 @@ def gc_command(
     return FAILED if any(orphan.why for orphan in orphans) else 0
 
 
-async def _collect(desk: Desk, workspace: Workspace, *, yes: bool) -> tuple[list[Orphan], int]:
+async def _collect(
+    desk: BatchExecutor, workspace: Workspace, *, yes: bool
+) -> tuple[list[Orphan], int]:
     """What nobody waits for, deleted if `yes`, and how many uploads are still in use."""
     try:
         listed = [file for file in await desk.uploads_like(PREFIX) if batch_in(file.name)]
@@ -63,7 +66,7 @@ async def _collect(desk: Desk, workspace: Workspace, *, yes: bool) -> tuple[list
         await desk.close()
 
 
-async def _deleted(desk: Desk, file: Uploaded) -> Orphan:
+async def _deleted(desk: BatchExecutor, file: Uploaded) -> Orphan:
     try:
         await desk.delete(file.id)
     except (Refused, TransportError) as e:

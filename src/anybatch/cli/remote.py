@@ -13,7 +13,7 @@ from ..errors import Ambiguous, AnybatchError, TransportError, UsageError
 from ..executors.batch import BatchExecutor
 from ..providers import registry
 from ..providers.flow import Refused
-from ..providers.provider import BatchApi, Provider, Uploaded
+from ..providers.provider import BatchApi, Provider
 from ..settings import Settings, load
 
 ADVICE: Mapping[Outcome, str] = {
@@ -27,15 +27,6 @@ ADVICE: Mapping[Outcome, str] = {
     "missing_result": "the service lost it; try again later",
 }
 """What to do about it."""
-
-
-class Desk(BatchExecutor):
-    """One that lists, too."""
-
-    async def uploads_like(self, prefix: str) -> list[Uploaded]:
-        """All that was uploaded under a name that begins so."""
-        listed = self.api.list_uploads
-        return [] if listed is None else await self._hold(listed(prefix))
 
 
 def settings_here() -> Settings:
@@ -59,9 +50,11 @@ def api_of(provider: Provider, batch: BatchApi) -> Api:
     return next(api for api in provider.apis if api in batch.apis)
 
 
-def open_desk(provider: Provider, spec: Spec, *, key: str | None, settings: Settings) -> Desk:
+def open_desk(
+    provider: Provider, spec: Spec, *, key: str | None, settings: Settings
+) -> BatchExecutor:
     """Connections to a provider, under the settings of every run."""
-    return Desk(
+    return BatchExecutor(
         provider,
         key=key,
         spec=spec,

@@ -161,7 +161,11 @@ def parse(text: str) -> Any:
     try:
         return _decode(text)
     except msgspec.DecodeError:
-        inner = _set_off(_after_thinking(text))
+        answer = _after_thinking(text)
+    try:
+        return _decode(answer)
+    except msgspec.DecodeError:
+        inner = _set_off(answer)
         if inner is None:
             raise
     return _decode(inner)

@@ -15,6 +15,7 @@ from typing import Any, assert_never
 from msgspec.structs import replace
 
 from ..core.ids import custom_id
+from ..core.marks import upload_name
 from ..core.model import Batch, Remote, Request, Result
 from ..core.retry import backoff, look_after
 from ..effects import effect
@@ -406,7 +407,7 @@ def _submission(on: RemoteWork, batch: Batch, path: Path) -> Submission:
 
 def _input(work: Work, batch: Batch) -> Path:
     """Where the requests lie as they are sent. Its name is the upload's, and says whose it is."""
-    return work.store.folder(batch.run_id) / f"anybatch-{batch.id}.jsonl"
+    return work.store.folder(batch.run_id) / upload_name(batch.id)
 
 
 def _write_input(on: RemoteWork, batch: Batch, path: Path) -> None:

@@ -17,7 +17,7 @@ from ..core.retry import MAX_TRIES, backoff
 from ..effects import Probe, unwatched
 from ..errors import Ambiguous, TransportError
 from ..providers.flow import Call, Flow, ReadFailure, Refused, Reply, Upload
-from ..providers.provider import BatchApi, Provider, Submission
+from ..providers.provider import BatchApi, Provider, Submission, Uploaded
 from ..wire.apis import wire_of
 from ..wire.batch import RemoteBatch
 from .auth import headers_for, redacted
@@ -78,6 +78,11 @@ class BatchExecutor:
     async def uploads(self, name: str) -> list[str]:
         """What was uploaded under this name."""
         return [] if self.api.find_upload is None else await self._hold(self.api.find_upload(name))
+
+    async def uploads_like(self, prefix: str) -> list[Uploaded]:
+        """All that was uploaded under a name that begins so; nothing where it cannot be listed."""
+        listed = self.api.list_uploads
+        return [] if listed is None else await self._hold(listed(prefix))
 
     async def create(self, submission: Submission) -> RemoteBatch:
         """Submit. Raises Ambiguous where the batch may exist although we were not told."""

@@ -13,12 +13,10 @@ from ..wire import anthropic_batch as lines
 from ..wire.anthropic import api_version_for, read_failure
 from ..wire.batch import RemoteBatch
 from .anthropic_rules import RULES
-from .flow import Call, Flow, Upload, accept, paged, read
+from .flow import SLACK, Call, Flow, Upload, accept, paged, reaches_back, read
 from .provider import BatchApi, Provider, Submission
 
 _PATH = "/messages/batches"
-_SLACK = timedelta(minutes=5)
-"""By so much our clock and the service's may differ."""
 _OVERHEAD = 64
 """Bytes that an element adds to its body: its custom_id and its braces."""
 
@@ -32,12 +30,9 @@ def create(submission: Submission) -> Flow[RemoteBatch]:
 
 def listed(since: datetime) -> Flow[list[RemoteBatch]]:
     """All batches made since. The list begins with the newest, and is read back so far."""
-
-    def reaches_back(page: list[RemoteBatch]) -> bool:
-        made = page[-1].created_at if page else None
-        return made is not None and made < since - _SLACK
-
-    seen = yield from paged(_page, lines.read_batches, failure=read_failure, enough=reaches_back)
+    seen = yield from paged(
+        _page, lines.read_batches, failure=read_failure, enough=reaches_back(since)
+    )
     return [_seen(batch) for batch in seen]
 
 
@@ -51,7 +46,7 @@ def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
         for batch in (yield from listed(since))
         if batch.size == submission.size
         and batch.created_at is not None
-        and batch.created_at >= since - _SLACK
+        and batch.created_at >= since - SLACK
     ]
 
 

@@ -5,6 +5,7 @@ no I/O, so it is tested with `next` and `send`; `executors/batch.py` drives it o
 """
 
 from collections.abc import Callable, Generator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -12,6 +13,7 @@ import msgspec
 
 from ..core.model import Failure
 from ..core.states import Outcome
+from ..wire.batch import RemoteBatch
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -120,3 +122,17 @@ def paged(
         if cursor is None or enough(page):
             break
     return listed
+
+
+SLACK = timedelta(minutes=5)
+"""By so much our clock and a service's may differ."""
+
+
+def reaches_back(since: datetime) -> Callable[[list[RemoteBatch]], bool]:
+    """Whether a page of batches, the newest first, holds all that may have been made since."""
+
+    def enough(page: list[RemoteBatch]) -> bool:
+        made = page[-1].created_at if page else None
+        return made is not None and made < since - SLACK
+
+    return enough

@@ -9,12 +9,10 @@ from ..core.plan import Limits
 from ..wire import gemini_batch as lines
 from ..wire.batch import RemoteBatch
 from ..wire.gemini import batch_path_of, read_failure
-from .flow import Call, Flow, Refused, Reply, Upload, accept, paged, read
+from .flow import Call, Flow, Refused, Reply, Upload, accept, paged, reaches_back, read
 from .gemini_rules import RULES
 from .provider import BatchApi, Provider, Submission, Uploaded
 
-_SLACK = timedelta(minutes=5)
-"""By so much our clock and the service's may differ."""
 _UNWANTED = (400, 404, 410, 416)
 """Refusals of bytes, where the upload they are for has ended or has other bytes already."""
 _OVERHEAD = 64
@@ -93,13 +91,10 @@ def create(submission: Submission) -> Flow[RemoteBatch]:
 
 def listed(since: datetime) -> Flow[list[RemoteBatch]]:
     """All batches made since. The list begins with the newest, and is read back so far."""
-
-    def reaches_back(page: list[RemoteBatch]) -> bool:
-        made = page[-1].created_at if page else None
-        return made is not None and made < since - _SLACK
-
     return (
-        yield from paged(_batches, lines.read_batches, failure=read_failure, enough=reaches_back)
+        yield from paged(
+            _batches, lines.read_batches, failure=read_failure, enough=reaches_back(since)
+        )
     )
 
 

@@ -11,14 +11,12 @@ from ..core.plan import Limits
 from ..wire import openai_batch as lines
 from ..wire.batch import RemoteBatch
 from ..wire.openai import read_failure
-from .flow import Call, Flow, Upload, accept, paged, read
+from .flow import Call, Flow, Upload, accept, paged, reaches_back, read
 from .openai_rules import RULES
 from .provider import OPENAI_APIS, BatchApi, Provider, Submission, Uploaded
 
 _OVERHEAD = 160
 """Bytes that a line adds to its body: its custom_id, method and url."""
-SLACK = timedelta(minutes=5)
-"""By so much our clock and the service's may differ."""
 
 
 def upload(file: Upload) -> Flow[str]:
@@ -53,13 +51,10 @@ def create(submission: Submission) -> Flow[RemoteBatch]:
 
 def listed(since: datetime) -> Flow[list[RemoteBatch]]:
     """All batches made since. The list begins with the newest, and is read back so far."""
-
-    def reaches_back(page: list[RemoteBatch]) -> bool:
-        made = page[-1].created_at if page else None
-        return made is not None and made < since - SLACK
-
     path = partial(_page, "/batches?limit=100")
-    return (yield from paged(path, lines.read_batches, failure=read_failure, enough=reaches_back))
+    return (
+        yield from paged(path, lines.read_batches, failure=read_failure, enough=reaches_back(since))
+    )
 
 
 def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
