@@ -20,7 +20,7 @@ from ..store.store import Store
 from ..wire.jsonl import number_of, read_result
 from .answers import Reader
 
-_CHUNK = 4096
+_CHUNK = 512
 _WINDOW = 1 << 18
 _OPEN_FILES = 64
 
