@@ -236,7 +236,7 @@ def test_rows_that_are_missing_are_noticed_before_anything_is_sent(half: Half, w
 def test_a_journal_that_changes_while_rows_come_out_stops_them(
     half: Half, damage: Damage, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "_CHUNK", 1)
+    monkeypatch.setattr(delivery, "_LOOKED_UP", 1)
     segment = next(file for file in half.files if "-1-1." in file)
 
     with closing(half.world):

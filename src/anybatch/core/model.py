@@ -1,5 +1,10 @@
 """The nouns: Run, Batch, Request, Result, Failure, Usage. Frozen; change is `replace`."""
 
+Those that exist once a row are none of the garbage collector's business: they hold no cycle, and
+there are millions of them.
+"""
+
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -29,7 +34,7 @@ Row = dict[str, Any]
 """One row of a dataset: column name -> value, in column order."""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Tokens, as the model's side counted them."""
 
     tokens_in: int = 0
@@ -48,7 +53,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Why a request did not succeed, in words fit for a user's eyes: no key, no body."""
 
     message: str
@@ -56,7 +61,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The provider's own code, where it gave one."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call to a model."""
 
     n: int
@@ -68,7 +73,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 NO_BODY = msgspec.Raw(b"null")
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of one request. `n` is first, so that a journal line can be indexed by it."""
 
     n: int

@@ -23,6 +23,7 @@ from .act import Work
 from .answers import Reader
 
 _KEPT_STRANGERS = 1_000
+_READ_BYTES = 1 << 18
 _CHUNK_BYTES = 16_000_000
 """Answers come in any order: the more are looked at together, the closer their requests lie."""
 
@@ -42,15 +43,12 @@ class Collected:
         self._read_line = read_line
         self._paths = paths
         self._reader = Reader(work.run.spec)
+        self._recorded: set[int] = set()
+        """The numbers of those requests that have a result here."""
         self._seen: dict[int, int] = {}
         """By number, a checksum of the line that answered it."""
         self._strangers: list[str] = []
         self._conflicts: list[int] = []
-
-    def is_short(self) -> bool:
-        """Whether some rows have no line at all."""
-        named = {number_in(line.custom_id) for line in self._lines() if line.custom_id is not None}
-        return any(n not in named for n in act.numbers_of(self._work.store, self._batch))
 
     def is_anothers(self) -> bool:
         """Whether there are lines, and not one of them is ours."""
@@ -68,25 +66,30 @@ class Collected:
         numbers = act.numbers_of(self._work.store, self._batch)
         return numbers if isinstance(numbers, range) else frozenset(numbers)
 
-    def results(self) -> Iterator[Result]:
-        """A result for each request that has none yet, in the order of the files."""
+    def answered(self) -> Iterator[Result]:
+        """The results of all requests that have a line and no result yet, in the files' order."""
+        self._recorded = self._committed()
         with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
-            numbers = act.numbers_of(self._work.store, self._batch)
             ours = self._numbers()
-            recorded = self._recorded()
             lines = self._lines()
             while chunk := _chunk(lines):
                 asked = self._asked(chunk, ours, requests)
                 for line in chunk:
-                    request = self._answered(line, asked)
-                    if request is None:
-                        continue
-                    if request.n not in recorded:
+                    request = self._named(line, asked)
+                    if request is not None and request.n not in self._recorded:
+                        self._recorded.add(request.n)
                         yield self._result(request, line)
-                    recorded.add(request.n)
-            for place, n in enumerate(numbers, start=1):
-                if n not in recorded:
-                    yield self._unanswered(n, place)
+
+    def is_short(self) -> bool:
+        """Whether requests have no line at all, once all `answered` were taken."""
+        return len(self._recorded) < self._batch.size
+
+    def unanswered(self) -> Iterator[Result]:
+        """What becomes of the requests that have no line, once all `answered` were taken."""
+        numbers = act.numbers_of(self._work.store, self._batch)
+        for place, n in enumerate(numbers, start=1):
+            if n not in self._recorded:
+                yield self._unrun(n, place)
 
     def notes(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What was wrong, as events, once all results were taken."""
@@ -98,12 +101,12 @@ class Collected:
 
     def _lines(self) -> Iterator[ResultLine]:
         for path in self._paths:
-            with open(path, "rb") as file:
+            with open(path, "rb", buffering=_READ_BYTES) as file:
                 for line in file:  # of bytes: split at `\\n` and nothing else
                     if line.strip():
                         yield self._read_line(line)
 
-    def _recorded(self) -> set[int]:
+    def _committed(self) -> set[int]:
         folder = self._work.store.folder(self._batch.run_id)
         committed = committed_lines(folder, self._batch.id, self._batch.journal)
         return {number_of(line) for _, _, line in committed}
@@ -118,7 +121,7 @@ class Collected:
         run_id = self._batch.run_id
         return {custom_id(run_id, request.n, request.body): request for request in as_sent}
 
-    def _answered(self, line: ResultLine, asked: dict[str, Request]) -> Request | None:
+    def _named(self, line: ResultLine, asked: dict[str, Request]) -> Request | None:
         """The request that a line answers; None if it is none of ours."""
         request = asked.get(line.custom_id or "")
         if request is None:
@@ -142,7 +145,7 @@ class Collected:
     def _remote(self) -> Remote:
         return self._batch.remote or Remote()
 
-    def _unanswered(self, n: int, place: int) -> Result:
+    def _unrun(self, n: int, place: int) -> Result:
         remote = self._remote
         if place in remote.bad_lines:
             return Result(n=n, outcome="bad_request", failure=remote.bad_lines[place])

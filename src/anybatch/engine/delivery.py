@@ -1,19 +1,20 @@
 """Results out: each row of a run with what became of it, in input order."""
 
-import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import msgspec
 
 from ..core.join import Layout, joined, layout
 from ..core.model import EMBEDDINGS, Result, Run
-from ..store.files import committed, damaged
+from ..store.files import ReadFile, damaged
 from ..store.journal import committed_lines, segment_path
 from ..store.rows import read_rows
 from ..store.store import Store
@@ -21,7 +22,8 @@ from ..wire.jsonl import number_of, read_result
 from .answers import Reader
 
 _CHUNK = 512
-_WINDOW = 1 << 18
+_LOOKED_UP = 16384
+"""So many results are read at once: where they lie in another order, more lie close together."""
 _OPEN_FILES = 64
 
 
@@ -53,67 +55,68 @@ def _places(store: Store, run: Run) -> _Places:
     return places
 
 
-class _Window:
-    """Reads lines of one file that lie close together with one system call."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with committed(path):
-            self._descriptor = os.open(path, os.O_RDONLY)
-        self._start = 0
-        self._content = b""
-
-    def result(self, n: int, offset: int, length: int) -> Result:
-        """The result of request `n`, which was there when the checksum was looked at."""
-        try:
-            result = read_result(self._read(offset, length))
-        except msgspec.DecodeError as e:
-            raise damaged(self._path, f"was changed at the result of request {n}") from e
-        if result.n != n:
-            raise damaged(self._path, f"was changed at the result of request {n}")
-        return result
-
-    def _read(self, offset: int, length: int) -> bytes:
-        at = offset - self._start
-        if at < 0 or at + length > len(self._content):
-            with committed(self._path):
-                self._content = os.pread(self._descriptor, max(_WINDOW, length), offset)
-            self._start, at = offset, 0
-        return self._content[at : at + length]
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
 def results(store: Store, run: Run) -> Iterator[Result | None]:
     """What became of each request, by number; None where nothing has yet.
 
     All journals are held against their checksums before the first one is given.
     """
     places = _places(store, run)
-    windows: dict[int, _Window] = {}
-    try:
-        for start in range(0, run.total, _CHUNK):
-            yield from _results(places, range(start, min(start + _CHUNK, run.total)), windows)
-    finally:
-        for window in windows.values():
-            window.close()
+    with _Segments(places.files) as segments:
+        for start in range(0, run.total, _LOOKED_UP):
+            numbers = range(start, min(start + _LOOKED_UP, run.total))
+            yield from _results(places, numbers, segments)
 
 
-def _results(places: _Places, numbers: range, windows: dict[int, _Window]) -> list[Result | None]:
+class _Segments:
+    """Journal segments that are being read: the latest few stay open."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self._open: dict[int, ReadFile] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        for file in self._open.values():
+            file.close()
+
+    def __getitem__(self, place: int) -> ReadFile:
+        if place not in self._open:
+            if len(self._open) >= _OPEN_FILES:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[place] = ReadFile(self._paths[place])
+        return self._open[place]
+
+
+def _results(places: _Places, numbers: range, segments: _Segments) -> list[Result | None]:
     """The results of these requests. Read in the order of the files: theirs may be any other."""
     found: list[Result | None] = [None] * len(numbers)
-    for n in sorted(numbers, key=lambda n: (places.file[n], places.offset[n])):
-        file = places.file[n]
-        if not file:
-            continue
-        if file not in windows:
-            if len(windows) >= _OPEN_FILES:
-                windows.pop(next(iter(windows))).close()
-            windows[file] = _Window(places.files[file - 1])
-        result = windows[file].result(n, places.offset[n], places.length[n])
-        found[n - numbers.start] = result
+    there = [
+        (places.file[n] - 1, places.offset[n], places.length[n], n)
+        for n in numbers
+        if places.file[n]
+    ]
+    for place, group in groupby(sorted(there), key=itemgetter(0)):
+        pieces = [(offset, length, n) for _, offset, length, n in group]
+        file = segments[place]
+        lines = file.pieces([(offset, length) for offset, length, _ in pieces])
+        for line, (_, _, n) in zip(lines, pieces, strict=True):
+            found[n - numbers.start] = _result(line, n, file.path)
     return found
+
+
+def _result(line: bytes, n: int, path: Path) -> Result:
+    """The result of request `n`, which was there when the checksum was looked at."""
+    try:
+        result = read_result(line)
+    except msgspec.DecodeError as e:
+        raise damaged(path, f"was changed at the result of request {n}") from e
+    if result.n != n:
+        raise damaged(path, f"was changed at the result of request {n}")
+    return result
 
 
 def layout_of(run: Run) -> Layout:

@@ -9,7 +9,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from ..core.model import Batch, Counts, Result, Segment, Usage
+from ..core.model import Batch, Counts, Remote, Result, Segment, Usage
 from ..core.retry import summed
 from ..effects import Probe
 from ..store.journal import SegmentWriter, segment_path
@@ -73,6 +73,7 @@ class Recorder:
         self._waiting: deque[asyncio.Future[None]] = deque()
         """Those who recorded more than the backlog takes, in that order."""
         self._error: BaseException | None = None
+        self._later: tuple[Remote, datetime] | None = None
 
     async def record(self, *results: Result) -> None:
         """Return once no more than `backlog` of those who recorded are ahead of their commit.
@@ -150,6 +151,10 @@ class Recorder:
         written.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(written)
 
+    def postpone(self, remote: Remote, *, due: datetime) -> None:
+        """Unless all is answered, the batch is not taken up again before `due`."""
+        self._later = (remote, due)
+
     def close(self) -> None:
         """Nothing more will be recorded; `run` commits the rest and returns."""
         self._closed = True
@@ -157,9 +162,12 @@ class Recorder:
 
     async def let_go(self) -> None:
         """Give the batch back: collected if every request has its result, else for others."""
-        done = self.batch.answered >= self.batch.size
-        status = "collected" if done else self.batch.status
-        batch = replace(self.batch, status=status, owner=None, lease_until=None)
+        batch = replace(self.batch, owner=None, lease_until=None)
+        if batch.answered >= batch.size:
+            batch = replace(batch, status="collected")
+        elif self._later is not None:
+            remote, due = self._later
+            batch = replace(batch, remote=remote, due=due)
         await self._on_thread(partial(self._store.save, batch))
         self.batch = batch
         self._committed(batch)

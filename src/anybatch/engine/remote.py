@@ -308,16 +308,23 @@ async def _collect(on: RemoteWork, batch: Batch) -> None:
     if not on.executor.api.marks and await _on_thread(on, collected.is_anothers):
         await _mistaken(on, batch, paths)
         return
-    short = await _on_thread(on, collected.is_short)
-    if short and remote.tries < _GIVE_UP and remote.results:
-        # A download that was cut at the end of a line looks whole: so it is fetched once more.
-        _forget(paths)
-        tries = remote.tries + 1
-        again = replace(remote, tries=tries, why="the results lack some rows: fetched once more")
-        pause = backoff(tries, asked=None, jitter=on.jitter())
-        await _let_go(on, batch, again, after=pause)
-        return
-    await _record(on, batch, collected.results())
+
+    async def fill(recorder: Recorder, requests: Iterator[Request]) -> None:
+        await _take_in(on, recorder, collected.answered())
+        if not collected.is_short():
+            return
+        if remote.tries < _GIVE_UP and remote.results:
+            # A download that was cut at the end of a line looks whole: so it is fetched once more.
+            tries = remote.tries + 1
+            again = replace(
+                remote, tries=tries, why="the results lack some rows: fetched once more"
+            )
+            pause = backoff(tries, asked=None, jitter=on.jitter())
+            recorder.postpone(again, due=on.work.now() + pause)
+        else:
+            await _take_in(on, recorder, collected.unanswered())
+
+    await act.record(on.work, replace(batch, due=None), fill, backlog=0)
     for name, fields in collected.notes():
         await _note(on, name, batch=batch.id, **fields)
     _forget(paths)
@@ -353,14 +360,19 @@ def _forget(paths: Iterable[Path]) -> None:
 
 
 async def _record(on: RemoteWork, batch: Batch, results: Iterable[Result]) -> None:
-    """Record results of a claimed batch, as many at a time as a commit takes, and let it go."""
+    """Record results of a claimed batch, and let it go."""
 
     async def fill(recorder: Recorder, requests: Iterator[Request]) -> None:
-        left = iter(results)
-        while chunk := await _on_thread(on, lambda: list(islice(left, _CHUNK))):
-            await recorder.record(*chunk)
+        await _take_in(on, recorder, results)
 
     await act.record(on.work, replace(batch, due=None), fill, backlog=0)
+
+
+async def _take_in(on: RemoteWork, recorder: Recorder, results: Iterable[Result]) -> None:
+    """Record `results`, as many at a time as a commit takes."""
+    left = iter(results)
+    while chunk := await _on_thread(on, lambda: list(islice(left, _CHUNK))):
+        await recorder.record(*chunk)
 
 
 # --- cleaning up --------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +68,66 @@ def checksum(file: BinaryIO, *, size: int) -> int:
     for chunk in chunks(file, size=size):
         crc = zlib.crc32(chunk, crc)
     return crc
+
+
+_GAP = 4096
+"""So many bytes between two pieces are rather read than left out."""
+
+
+class ReadFile:
+    """A file of which any part can be read. Raises StoreCorrupt for what is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with committed(path):
+            self._descriptor = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._descriptor).st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The `length` bytes from `offset` on."""
+        if offset + length > self.size:
+            raise damaged(self.path, f"has no byte {offset + length - 1}: it or its index is cut")
+        with committed(self.path):
+            content = os.pread(self._descriptor, length, offset)
+        if len(content) != length:
+            raise damaged(self.path, f"ends at byte {offset + len(content)}, too early")
+        return content
+
+    def pieces(self, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """What lies at each (offset, length). Those close behind one another are one read."""
+        done = 0
+        for size in _close(places):
+            start, end = places[done][0], sum(places[done + size - 1])
+            block = self.read(start, end - start)
+            for offset, length in places[done : done + size]:
+                yield block[offset - start : offset - start + length]
+            done += size
+
+
+def _close(places: Iterable[tuple[int, int]]) -> Iterator[int]:
+    """Yield how many of the next places are worth one read."""
+    size = start = end = 0
+    for offset, length in places:
+        if size and not (end <= offset <= end + _GAP and offset + length <= start + _CHUNK):
+            yield size
+            size = 0
+        if not size:
+            start = offset
+        size += 1
+        end = offset + length
+    if size:
+        yield size
 
 
 @contextmanager

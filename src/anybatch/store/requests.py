@@ -4,7 +4,6 @@ The index lets any subset be read by `pread`, in any order, with constant memory
 for each body, so that no damaged one is sent, and no other in its place.
 """
 
-import os
 import struct
 from array import array
 from collections import defaultdict
@@ -17,10 +16,9 @@ from typing import Self
 from zlib import crc32
 
 from ..core.model import Request
-from ..core.plan import Limits, cut
 from ..core.template import Rendered
 from ..effects import Probe
-from .files import NewFile, committed, damaged, fsync_folder
+from .files import NewFile, ReadFile, damaged, fsync_folder
 
 ENTRY = struct.Struct("<QIII")
 """Offset and length in bytes of the body; CRC-32 of the text its prefix is known by; CRC-32 of the
@@ -30,11 +28,12 @@ Entry = tuple[int, int, int, int]
 
 _FLUSH_AT = 1 << 20
 _SPAN = 1024
+"""So much of the index is read at once."""
+_SKIPPED = 64
+"""So many entries of it are rather read than left out."""
 _SAMPLED_BLOCKS = 64
 _SHARING = 0.95
 """Sorting is worth it when fewer than this share of the prefixes are different."""
-_BLOCK = Limits(max_requests=_SPAN, max_bytes=1 << 20)
-"""What is read at once."""
 
 
 class RequestWriter:
@@ -98,8 +97,8 @@ class RequestFile:
 
     def __init__(self, folder: Path) -> None:
         with ExitStack() as opened:
-            self._index = opened.enter_context(_Reading(folder / "requests.index"))
-            self._bodies = opened.enter_context(_Reading(folder / "requests.jsonl"))
+            self._index = opened.enter_context(ReadFile(folder / "requests.index"))
+            self._bodies = opened.enter_context(ReadFile(folder / "requests.jsonl"))
             self.count, rest = divmod(self._index.size, ENTRY.size)
             if rest or self._end() != self._bodies.size:
                 raise damaged(self._bodies.path, "and its index do not end at the same request")
@@ -134,22 +133,15 @@ class RequestFile:
 
         Raises StoreCorrupt for one that is not as it was written.
         """
-        for run in _consecutive(numbers):
-            yield from self._read_run(run)
+        for near in _near(numbers):
+            yield from self._read_near(near)
 
-    def _read_run(self, numbers: Sequence[int]) -> Iterator[Request]:
-        entries = list(self.entries(numbers[0], len(numbers)))
-        done = 0
-        for size in cut((length + 1 for _, length, _, _ in entries), _BLOCK):
-            block = entries[done : done + size]
-            yield from self._read_block(numbers[done], block)
-            done += size
-
-    def _read_block(self, first: int, entries: Sequence[Entry]) -> Iterator[Request]:
-        start = entries[0][0]
-        block = self._bodies.read(start, sum(length + 1 for _, length, _, _ in entries))
-        for n, (offset, length, _, checksum) in enumerate(entries, first):
-            body = block[offset - start : offset - start + length]
+    def _read_near(self, numbers: Sequence[int]) -> Iterator[Request]:
+        first = numbers[0]
+        entries = list(self.entries(first, numbers[-1] - first + 1))
+        wanted = [entries[n - first] for n in numbers]
+        bodies = self._bodies.pieces([(offset, length) for offset, length, _, _ in wanted])
+        for n, body, (_, _, _, checksum) in zip(numbers, bodies, wanted, strict=True):
             if crc32(body, n) != checksum:
                 raise damaged(self._bodies.path, f"or its index is damaged at request {n}")
             yield Request(n=n, body=body)
@@ -190,43 +182,13 @@ def _groups(bucket: bytearray) -> "Iterable[array[int]]":
     return groups.values()
 
 
-def _consecutive(numbers: Iterable[int]) -> Iterator[Sequence[int]]:
-    """Cut `numbers` into runs without gaps, of at most `_SPAN`, so that each is one read."""
-    first = last = None
+def _near(numbers: Iterable[int]) -> Iterator[Sequence[int]]:
+    """Cut `numbers` where the next one is not close behind, so that each part is one read."""
+    near: list[int] = []
     for n in numbers:
-        if first is not None and last is not None:
-            if n == last + 1 and n - first < _SPAN:
-                last = n
-                continue
-            yield range(first, last + 1)
-        first = last = n
-    if first is not None and last is not None:
-        yield range(first, last + 1)
-
-
-class _Reading:
-    """A file of which any part can be read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with committed(path):
-            self._descriptor = os.open(path, os.O_RDONLY)
-        self.size = os.fstat(self._descriptor).st_size
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
-    ) -> None:
-        os.close(self._descriptor)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Raises StoreCorrupt if so much is not there."""
-        if offset + length > self.size:
-            raise damaged(self.path, f"has no byte {offset + length - 1}: it or its index is cut")
-        with committed(self.path):
-            content = os.pread(self._descriptor, length, offset)
-        if len(content) != length:
-            raise damaged(self.path, f"ends at byte {offset + len(content)}, too early")
-        return content
+        if near and not (near[-1] < n <= near[-1] + _SKIPPED and n - near[0] < _SPAN):
+            yield near
+            near = []
+        near.append(n)
+    if near:
+        yield near

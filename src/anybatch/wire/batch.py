@@ -13,7 +13,7 @@ Phase = Literal["waiting", "working", "ended"]
 `ended`: nothing will change any more, whatever became of the rows."""
 
 
-class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
+class ResultLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line of a provider's result file: what became of one request.
 
     Either the reply that a real-time call would have got (`status` and `body`), or, where none was

@@ -1,10 +1,13 @@
 """All batches of a fake service, moved on by the clock whenever one of them is looked at."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from .life import Living, catch_up
+
+_PATIENCE_S = 0.25
+"""So long a look waits at most: hundreds of rows are run by then, and a client is not kept."""
 
 
 class Registered(Living, Protocol):
@@ -26,6 +29,7 @@ class Registry(Generic[R]):
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._batches: dict[str, R] = {}
+        self._moving: set[asyncio.Task[None]] = set()
 
     @property
     def all(self) -> tuple[R, ...]:
@@ -41,10 +45,29 @@ class Registry(Generic[R]):
     def find(self, batch_id: str) -> R | None:
         return self._batches.get(batch_id)
 
-    async def look(self, batch: R) -> None:
-        """Do what is due in this batch before somebody sees it."""
-        async with batch.lock:
-            await catch_up(batch, self._now(), looks=True)
+    async def look(self, *batches: R) -> None:
+        """Do what is due in these before somebody sees them.
+
+        What takes long goes on behind their back: a service runs rows while it answers.
+        """
+        await self._patiently(self._move(batches))
+
+    async def look_away(self) -> None:
+        """Do what is due in all before something else is seen that comes of it."""
+        await self._patiently(self.settle())
+
+    async def _patiently(self, moving: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(moving)
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+        done, _ = await asyncio.wait({task}, timeout=_PATIENCE_S)
+        for one in done:
+            one.result()
+
+    async def _move(self, batches: Sequence[R]) -> None:
+        for batch in batches:
+            async with batch.lock:
+                await catch_up(batch, self._now(), looks=True)
 
     async def settle(self, *, before: R | None = None, unseen: bool = False) -> None:
         """Do what is due in all batches, or in those older than one, though nobody looks at them.

@@ -135,8 +135,8 @@ class Book(Registry[R]):
     async def shown(self) -> list[R]:
         """What a list holds, the newest first."""
         shown = []
+        await self.look(*self.all)
         for batch in reversed(self.all):
-            await self.look(batch)
             batch.lists += 1
             if batch.lists > batch.fate.unlisted:
                 shown.append(batch)
