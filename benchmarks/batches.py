@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from anybatch import loops
 from anybatch.api import Ask
 from anybatch.datasets.source import open_source
 from anybatch.engine.workspace import Workspace, open_workspace
@@ -52,7 +53,7 @@ def through(folder: Path, base_url: str) -> Mapping[str, Any]:
     before = time.process_time()
     workspace = open_workspace(Settings(home=folder / "store"))
     run = workspace.plan(open_source(folder / "in.csv"), _ask(base_url).spec()).run
-    run = asyncio.run(workspace.fulfil(run, stop=asyncio.Event()))
+    run = loops.run(workspace.fulfil(run, stop=asyncio.Event()))
     workspace.deliver(run, folder / "out.csv", force=False, raw=False)
     assert workspace.progress(run).counts == {"succeeded": run.total}
     return {"cpu": time.process_time() - before}
@@ -65,7 +66,7 @@ def waiting(folder: Path, base_url: str) -> Mapping[str, Any]:
     workspace = open_workspace(settings)
     rows = open_source([{"text": f"row {n}"} for n in range(WAITING)])
     run = workspace.plan(rows, _ask(base_url).spec()).run
-    return asyncio.run(_waited(workspace, run.id))
+    return loops.run(_waited(workspace, run.id))
 
 
 async def _waited(workspace: Workspace, run_id: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from anybatch import loops
 from anybatch.api import Ask
 from anybatch.core.model import Request, Spec
 from anybatch.datasets.source import open_source
@@ -69,7 +70,7 @@ def ours(folder: Path) -> Mapping[str, Any]:
     start = time.perf_counter()
     planned = workspace.plan(open_source(folder / "in.csv"), ask.spec())
     planned_at = time.perf_counter()
-    run = asyncio.run(workspace.fulfil(planned.run, stop=asyncio.Event()))
+    run = loops.run(workspace.fulfil(planned.run, stop=asyncio.Event()))
     answered_at = time.perf_counter()
     workspace.deliver(run, folder / "out.csv", force=False, raw=False)
     delivered_at = time.perf_counter()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from anybatch import loops
 from anybatch.core.model import Run, Spec
 from anybatch.engine.workspace import Pace, Workspace
 from anybatch.executors.executor import CallExecutor
@@ -25,7 +26,7 @@ def rate(cold: Workspace, run: Run, pace: Pace) -> float:
     executor = cold.executor_for(cold.provider_of(run.spec, pace), run.spec)
     warm = Warm(settings=cold.settings, store=cold.store, executor=executor)
     start = time.perf_counter()
-    asyncio.run(warm.fulfil(run, stop=asyncio.Event(), pace=pace))
+    loops.run(warm.fulfil(run, stop=asyncio.Event(), pace=pace))
     seconds = time.perf_counter() - start
     assert warm.progress(run).counts == {"succeeded": run.total}
     return run.total / seconds

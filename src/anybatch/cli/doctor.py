@@ -1,6 +1,5 @@
 """`anybatch doctor`: whether a provider's batch API works from here, step by step."""
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,8 @@ import msgspec
 from ..clock import SystemClock
 from ..core.model import Spec
 from ..errors import BadSettings, UsageError
-from ..executors.auth import key_for
+from ..executors.auth import Key, key_for
+from ..loops import run
 from ..providers.provider import Provider
 from ..settings import Settings
 from ..wire.apis import wire_of
@@ -72,11 +72,11 @@ def _examine(
     if not found.ok:
         return [found], []
     with TemporaryDirectory(prefix="anybatch-") as folder:
-        steps, left = asyncio.run(_visit(provider, spec, settings, wait, show, key, Path(folder)))
+        steps, left = run(_visit(provider, spec, settings, wait, show, key, Path(folder)))
     return [found, *steps], left
 
 
-def _key(provider: Provider, settings: Settings) -> tuple[Step, str | None]:
+def _key(provider: Provider, settings: Settings) -> tuple[Step, Key | None]:
     """Whether the key is there that the provider wants."""
     step = Step(name="key", ok=True, seconds=0.0, said="none is needed")
     try:
@@ -84,7 +84,9 @@ def _key(provider: Provider, settings: Settings) -> tuple[Step, str | None]:
     except BadSettings as e:
         way_out = "get one from the provider, and start anybatch where it is set"
         return replace(step, ok=False, said=str(e), advice=way_out), None
-    return (step if key is None else replace(step, said=f"in {provider.key_env}")), key
+    if key is None:
+        return step, key
+    return replace(step, said=f"in {provider.key_env if isinstance(key, str) else key.source}"), key
 
 
 async def _visit(
@@ -93,7 +95,7 @@ async def _visit(
     settings: Settings,
     wait: timedelta,
     show: Show,
-    key: str | None,
+    key: Key | None,
     folder: Path,
 ) -> tuple[list[Step], list[str]]:
     wire = wire_of(spec.api)

@@ -1,6 +1,5 @@
 """`anybatch gc`: uploads of ours at a provider that nobody waits for any more."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from ..engine.workspace import Workspace
 from ..errors import TransportError
 from ..executors.auth import key_for
 from ..executors.batch import BatchExecutor
+from ..loops import run
 from ..providers.flow import Refused
 from ..providers.provider import Uploaded
 from .progress import counted
@@ -44,7 +44,7 @@ def gc_command(
     key = key_for(provider, workspace.settings.environment)
     desk = open_desk(provider, spec, key=key, settings=workspace.settings)
     with told(name):
-        orphans, wanted = asyncio.run(_collect(desk, workspace, yes=yes))
+        orphans, wanted = run(_collect(desk, workspace, yes=yes))
     if as_json:
         print_json({"provider": name, "orphans": list(map(_json, orphans)), "in_use": wanted})
     else:

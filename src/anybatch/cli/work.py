@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from .. import loops
 from ..core.model import Run
 from ..core.states import exit_code
 from ..datasets.sink import STDOUT, check_sink
@@ -150,7 +151,7 @@ def _fulfil(workspace: Workspace, run: Run, *, pace: Pace) -> tuple[Run, "_Inter
                 run, stop=interrupts.stop, pace=pace, on_progress=show.update
             )
 
-        fulfilled = asyncio.run(fulfil())
+        fulfilled = loops.run(fulfil())
         if interrupts.came:
             interrupts.watch_on()
     return fulfilled, interrupts
