@@ -1,4 +1,4 @@
-"""Gemini's and Vertex AI's batches as bytes: both directions, and nothing said can raise."""
+"""Gemini's batches as bytes: both directions, and nothing said can raise."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 from anybatch.core.model import Api, Failure
 from anybatch.core.states import OUTCOMES
+from anybatch.wire import gcs
 from anybatch.wire import gemini_batch as wire
+from anybatch.wire import gemini_files as files
+from anybatch.wire import vertex_batch as vertex
 from anybatch.wire.answer import Malformed, RequestLine
 from anybatch.wire.batch import RemoteBatch, ResultLine
 from anybatch.wire.gemini import read_answer, read_failure
@@ -339,9 +342,8 @@ def test_a_batch_may_lack_all_but_its_name(body: bytes, batch: RemoteBatch) -> N
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"{}", b'{"name":1}', DEEP])
 def test_what_is_no_batch_is_malformed(body: bytes) -> None:
-    for read in (wire.read_batch, wire.read_vertex_batch):
-        with pytest.raises(Malformed):
-            read(body)
+    with pytest.raises(Malformed):
+        wire.read_batch(body)
 
 
 ONE = b'{"name":"batches/x","metadata":{"state":"BATCH_STATE_RUNNING"}}'
@@ -599,211 +601,14 @@ def test_a_line_that_says_nothing_is_a_server_error_with_its_id_if_it_has_one(
     assert len(result.failure.message) < 300
 
 
-# --- files --------------------------------------------------------------------------------------
-
-
-def test_an_upload_is_announced_with_its_size() -> None:
-    file = wire.RemoteFile(display_name="in.jsonl", size=20)
-
-    assert wire.start_headers(file) == {
-        "X-Goog-Upload-Protocol": "resumable",
-        "X-Goog-Upload-Command": "start",
-        "X-Goog-Upload-Header-Content-Length": "20",
-        "X-Goog-Upload-Header-Content-Type": "application/jsonl",
-    }
-    assert wire.write_start(file) == (
-        b'{"file":{"displayName":"in.jsonl","mimeType":"application/jsonl","sizeBytes":"20"}}'
-    )
-    assert wire.read_file(wire.write_start(file)) == file
-
-
-@pytest.mark.parametrize(("last", "command"), [(False, "upload"), (True, "upload, finalize")])
-def test_the_last_part_of_an_upload_says_so(last: bool, command: str) -> None:
-    headers = wire.part_headers(offset=8_388_608, last=last)
-
-    assert headers == {"X-Goog-Upload-Command": command, "X-Goog-Upload-Offset": "8388608"}
-
-
-UPLOADED = wire.RemoteFile(
-    name="files/abc",
-    display_name="d",
-    size=20,
-    state="ACTIVE",
-    created_at=AT,
-    expires_at=AT,
-    address="https://x/v1beta/files/abc",
-)
-UPLOADED_BODY = (
-    b'{"name":"files/abc","displayName":"d","mimeType":"application/jsonl","sizeBytes":"20",'
-    b'"createTime":"2026-11-01T00:00:00.123456Z","updateTime":"2026-11-01T00:00:00.123456Z",'
-    b'"expirationTime":"2026-11-01T00:00:00.123456Z","uri":"https://x/v1beta/files/abc",'
-    b'"state":"ACTIVE"}'
-)
-
-
-def test_a_file_is_written_and_read_in_its_envelope_or_without() -> None:
-    assert wire.write_file(UPLOADED) == UPLOADED_BODY
-    assert wire.read_file(UPLOADED_BODY) == UPLOADED
-    assert wire.read_file(b'{"file":%b}' % UPLOADED_BODY) == UPLOADED
-
-
-def test_an_announcement_may_be_in_snake_case_with_numbers() -> None:
-    body = b'{"file":{"name":"files/m","mime_type":"jsonl","size_bytes":8388618}}'
-
-    found = wire.read_file(body)
-
-    assert found == wire.RemoteFile(name="files/m", mime_type="jsonl", size=8_388_618)
-
-
-def test_a_page_of_files_is_read() -> None:
-    body = b'{"files":[%b,{},7],"nextPageToken":"t"}' % UPLOADED_BODY
-
-    assert wire.read_files(body) == ([UPLOADED], "t")
-    assert wire.read_files(b"{}") == ([], None)
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"file":5}', b"<html>", DEEP])
-def test_what_is_no_file_is_malformed(body: bytes) -> None:
-    with pytest.raises(Malformed):
-        wire.read_file(body)
-
-
-# --- Vertex AI ----------------------------------------------------------------------------------
-
-
-def test_a_vertex_job_is_created_from_a_bucket() -> None:
-    body = wire.write_vertex_create(
-        model="gemini-x",
-        input_file="gs://b/in.jsonl",
-        output_prefix="gs://b/out",
-        intent="dn",
-        labels={"k": "v"},
-    )
-
-    assert body == (
-        b'{"displayName":"dn","model":"publishers/google/models/gemini-x",'
-        b'"inputConfig":{"instancesFormat":"jsonl","gcsSource":{"uris":["gs://b/in.jsonl"]}},'
-        b'"outputConfig":{"predictionsFormat":"jsonl",'
-        b'"gcsDestination":{"outputUriPrefix":"gs://b/out"}},"labels":{"k":"v"}}'
-    )
-
-
-def test_a_vertex_job_keeps_a_model_that_is_named_in_full() -> None:
-    body = wire.write_vertex_create(
-        model="projects/p/models/m", input_file="i", output_prefix="o", intent="dn"
-    )
-
-    assert msgspec.json.decode(body)["model"] == "projects/p/models/m"
-    assert "labels" not in msgspec.json.decode(body)
-
-
-def test_a_vertex_request_is_a_line_whose_key_is_echoed() -> None:
-    line = wire.write_vertex_request(GENERATE, "k", b'{"contents":[]}')
-
-    assert line == b'{"key":"k","request":{"contents":[]}}'
-
-
-def test_a_vertex_embedding_has_its_settings_in_one_field() -> None:
-    body = b'{"content":{"parts":[]},"taskType":"CLUSTERING","output_dimensionality":8}'
-
-    assert wire.write_vertex_request(EMBED, "k", body) == (
-        b'{"key":"k","request":{"content":{"parts":[]},'
-        b'"embed_content_config":{"task_type":"CLUSTERING","output_dimensionality":8}}}'
-    )
-    assert wire.write_vertex_request(EMBED, "k", b'{"content":{}}') == (
-        b'{"key":"k","request":{"content":{}}}'
-    )
-
-
-JOB = "projects/123/locations/us-central1/batchPredictionJobs/999"
-JOBS: dict[str, tuple[str, RemoteBatch]] = {
-    "succeeded": (
-        '"displayName":"dn","model":"publishers/google/models/gemini-x",'
-        '"inputConfig":{"instancesFormat":"jsonl","gcsSource":{"uris":["gs://b/in.jsonl"]}},'
-        '"state":"JOB_STATE_SUCCEEDED","createTime":"2026-11-01T00:00:00.123456Z",'
-        '"outputInfo":{"gcsOutputDirectory":"gs://b/out/prediction-1"},'
-        '"completionStats":{"successfulCount":"2","failedCount":"1","incompleteCount":"0"}',
-        RemoteBatch(
-            id=JOB,
-            status="JOB_STATE_SUCCEEDED",
-            phase="ended",
-            intent="dn",
-            created_at=AT,
-            size=3,
-            done=3,
-            input_file="gs://b/in.jsonl",
-            results=("gs://b/out/prediction-1",),
-        ),
-    ),
-    "running, with counts that are not known": (
-        '"state":"JOB_STATE_RUNNING","completionStats":{"incompleteCount":"-1"}',
-        RemoteBatch(id=JOB, status="JOB_STATE_RUNNING", phase="working"),
-    ),
-    "failed": (
-        '"state":"JOB_STATE_FAILED","error":{"code":7,"message":"no access to the bucket"}',
-        RemoteBatch(
-            id=JOB,
-            status="JOB_STATE_FAILED",
-            phase="ended",
-            problems=(Failure(message="no access to the bucket", code="PERMISSION_DENIED"),),
-        ),
-    ),
-    "cancelled": (
-        '"state":"JOB_STATE_CANCELLED","error":{"code":1,"message":"CANCELED"}',
-        RemoteBatch(id=JOB, status="JOB_STATE_CANCELLED", phase="ended"),
-    ),
-    "a table": (
-        '"state":"JOB_STATE_PARTIALLY_SUCCEEDED","outputInfo":{"bigqueryOutputTable":"bq://p.d.o"}',
-        RemoteBatch(
-            id=JOB, status="JOB_STATE_PARTIALLY_SUCCEEDED", phase="ended", results=("bq://p.d.o",)
-        ),
-    ),
-    **{
-        state.lower(): (
-            f'"state":"JOB_STATE_{state}"',
-            RemoteBatch(id=JOB, status=f"JOB_STATE_{state}", phase=phase),
-        )
-        for state, phase in (
-            *(("QUEUED", "waiting"), ("PENDING", "waiting"), ("CANCELLING", "working")),
-            *(("PAUSED", "working"), ("UPDATING", "working"), ("EXPIRED", "ended")),
-        )
-    },
-}
-
-
-@pytest.mark.parametrize(("told", "batch"), JOBS.values(), ids=JOBS.keys())
-def test_a_vertex_job_is_read(told: str, batch: RemoteBatch) -> None:
-    body = f'{{"name":"{JOB}",{told}}}'.encode()
-
-    assert wire.read_vertex_batch(body) == batch
-    assert wire.read_vertex_batches(b'{"batchPredictionJobs":[%b]}' % body) == ([batch], None)
-
-
-VERTEX = golden("vertex_results.jsonl")
-
-
-def test_a_vertex_line_is_read() -> None:
-    results = [wire.read_line(line) for line in VERTEX]
-
-    outcomes = [
-        read_answer(GENERATE, r.body).outcome
-        if r.status == 200
-        else read_failure(r.status or 0, r.body)[0]
-        for r in results
-    ]
-
-    assert [(r.custom_id, r.status) for r in results] == [
-        *(("r0-a", 200), ("r1-b", 400), ("r2-c", 429), ("r3-d", 200), ("r4-e", 500)),
-    ]
-    assert outcomes == ["succeeded", "bad_request", "rate_limited", "blocked", "server_error"]
-
-
 # --- whatever comes -----------------------------------------------------------------------------
 
 KEYS = [
     *("key", "custom_id", "metadata", "response", "error", "status", "code", "message", "name"),
     *("state", "output", "inlinedResponses", "responsesFile", "operations", "request", "file"),
     *("batch", "inputConfig", "requests", "batchPredictionJobs", "completionStats", "done"),
+    *("model", "gcsSource", "uris", "outputConfig", "gcsDestination", "outputUriPrefix"),
+    *("bucket", "items", "size", "embedContentConfig", "outputInfo", "gcsOutputDirectory"),
 ]
 JSON = st.recursive(
     st.none()
@@ -818,13 +623,15 @@ JSON = st.recursive(
 )
 READERS = (
     *(wire.read_batch, wire.read_batches, wire.read_create, wire.read_request, wire.read_inline),
-    *(wire.read_file, wire.read_files, wire.read_vertex_batch, wire.read_vertex_batches),
+    *(files.read_file, files.read_files, vertex.read_batch, vertex.read_batches),
+    *(vertex.read_create, vertex.read_request, gcs.read_object, gcs.read_objects),
 )
 
 
 @given(st.binary() | JSON.map(msgspec.json.encode))
 def test_nothing_that_comes_raises_anything_else(body: bytes) -> None:
     result = wire.read_line(body)
+    vertex.read_line(body)
     for read in READERS:
         with suppress(Malformed):
             read(body)

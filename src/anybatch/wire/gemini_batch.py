@@ -1,4 +1,4 @@
-"""Gemini's wire: batches, from the input file to the result lines, and Vertex AI's form of them.
+"""Gemini's wire: batches of the Developer API, from the input file to the result lines.
 
 Shapes as of the official SDK 3.3, the REST reference and recorded exchanges, checked 2026-11-20.
 What is read may be in camelCase or snake_case, its 64-bit numbers texts or numbers; what is written
@@ -16,13 +16,13 @@ from .answer import (
     COUNT,
     LIST,
     STRING,
-    STRINGS,
     UNREADABLE,
     Fields,
     Frame,
     Malformed,
     RequestLine,
     broken_line,
+    count_of,
     error_of,
     fields,
     given,
@@ -32,8 +32,10 @@ from .answer import (
     one_line,
     optional,
     readable,
+    text_of,
     whole,
     word,
+    written,
 )
 from .batch import Phase, RemoteBatch, ResultLine
 from .gemini import CODES, code_of, word_of
@@ -120,7 +122,7 @@ _WAITING = frozenset(("PENDING", "QUEUED"))
 _ENDED = frozenset(("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"))
 
 
-def _phase(state: str, *, done: bool) -> Phase:
+def phase_of(state: str, *, done: bool) -> Phase:
     """The phase of `BATCH_STATE_X`, which is Vertex AI's `JOB_STATE_X`."""
     _, _, told = state.rpartition("STATE_")
     if done or told in _ENDED:
@@ -135,36 +137,28 @@ def read_batch(body: bytes) -> RemoteBatch:
 
 def _batch(operation: Fields) -> RemoteBatch:
     about = fields(operation.get("metadata")) or operation
-    name = _text(operation, "name") or _text(about, "name")
+    name = text_of(operation, "name") or text_of(about, "name")
     if name is None:
         raise Malformed("a batch operation has a name, but this has none")
-    state = _text(about, "state") or "BATCH_STATE_UNSPECIFIED"
+    state = text_of(about, "state") or "BATCH_STATE_UNSPECIFIED"
     stats, source = fields(about.get("batchStats")), fields(about.get("inputConfig"))
     outputs = [fields(about.get("output")), fields(operation.get("response"))]
-    files = [_text(output, "responsesFile") for output in outputs]
-    problems = _problems(state, operation.get("error"), about.get("error"))
+    files = [text_of(output, "responsesFile") for output in outputs]
+    problems = problems_of(state, operation.get("error"), about.get("error"))
     return RemoteBatch(
         id=name,
         status=state,
-        phase=_phase(state, done=bytes(operation.get("done", NO_BODY)) == b"true"),
-        intent=_text(about, "displayName"),
+        phase=phase_of(state, done=bytes(operation.get("done", NO_BODY)) == b"true"),
+        intent=text_of(about, "displayName"),
         created_at=moment(about.get("createTime")),
         size=optional(COUNT, stats.get("requestCount")),
-        done=_count(stats, "successfulRequestCount") + _count(stats, "failedRequestCount"),
-        input_file=_text(source, "fileName"),
+        done=count_of(stats, "successfulRequestCount") + count_of(stats, "failedRequestCount"),
+        input_file=text_of(source, "fileName"),
         results=tuple(dict.fromkeys(file for file in files if file)),
         inline=next(filter(None, map(_inline, outputs)), b""),
         problems=problems,
         over_quota=any(problem.code == "RESOURCE_EXHAUSTED" for problem in problems),
     )
-
-
-def _text(found: Fields, name: str) -> str | None:
-    return optional(STRING, found.get(name)) or None
-
-
-def _count(found: Fields, name: str) -> int:
-    return optional(COUNT, found.get(name)) or 0
 
 
 def _inline(output: Fields) -> bytes:
@@ -176,7 +170,7 @@ def _inline(output: Fields) -> bytes:
     return b""
 
 
-def _problems(state: str, *errors: bytes | None) -> tuple[Failure, ...]:
+def problems_of(state: str, *errors: bytes | None) -> tuple[Failure, ...]:
     """Why nothing ran; that it was cancelled is no problem, although it is told as one."""
     found = [error_of(bytes(error)) for error in errors if error is not None]
     error = next(filter(None, found), None)
@@ -206,9 +200,9 @@ def write_batch(
         "displayName": batch.intent,
         "model": f"models/{model.removeprefix('models/')}",
         "state": batch.status,
-        "createTime": _time(batch.created_at),
-        "updateTime": _time(updated_at),
-        "endTime": _time(ended_at),
+        "createTime": written(batch.created_at),
+        "updateTime": written(updated_at),
+        "endTime": written(ended_at),
         "batchStats": _stats(batch, failed),
         "inputConfig": batch.input_file and {"fileName": batch.input_file},
         "output": output,
@@ -252,17 +246,13 @@ def _error_of(batch: RemoteBatch) -> Json | None:
     return {"code": codes[0] if codes else 13, "message": problem.message}
 
 
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat().replace("+00:00", "Z")
-
-
 def read_batches(body: bytes) -> tuple[list[RemoteBatch], str | None]:
     """A page of the list, and what to ask for the next one with: `pageToken`.
 
     What is no batch on it is left out. Raises Malformed.
     """
     found = whole(body, what="a page of batch operations")
-    return readable(found.get("operations"), read=_batch), _text(found, "nextPageToken")
+    return readable(found.get("operations"), read=_batch), text_of(found, "nextPageToken")
 
 
 def write_batches(listed: Sequence[bytes], *, next_page: str | None) -> bytes:
@@ -296,7 +286,7 @@ def read_line(line: bytes) -> ResultLine:
         read = _LINE.decode(line)
     except UNREADABLE as e:
         return broken_line(line, e, id_in=_id_in)
-    custom_id = word(read.key) or word(read.custom_id) or _text(fields(read.metadata), "key")
+    custom_id = word(read.key) or word(read.custom_id) or text_of(fields(read.metadata), "key")
     error = _error_in(read.error) or _error_in(read.status)
     if error is not None:
         return _failed(custom_id, error)
@@ -308,6 +298,14 @@ def read_line(line: bytes) -> ResultLine:
 
 def _id_in(line: Json) -> object:
     return line.get("key") or line.get("custom_id") or line["metadata"]["key"]
+
+
+def inline_lines(inline: bytes) -> bytes:
+    """The results that a batch holds itself, one a line. Raises Malformed."""
+    listed = optional(LIST, inline)
+    if listed is None:
+        raise Malformed("a list of results was expected, but this is none")
+    return b"".join(bytes(one_line(bytes(raw))) + b"\n" for raw in listed)
 
 
 def read_inline(inline: bytes) -> list[ResultLine]:
@@ -400,178 +398,3 @@ def _end(result: ResultLine, *, grpc: bool) -> Json:
     if said is None:
         said = result.failure.message if result.failure is not None else "no reason given"
     return {"error": {"code": code_of(status) if grpc else status, "message": said}}
-
-
-# --- files --------------------------------------------------------------------------------------
-
-MIME_TYPE = "application/jsonl"
-UPLOAD_PATH = "/files"
-"""Under the address that has `upload` before its version."""
-UPLOAD_ADDRESS = "x-goog-upload-url"
-"""The header of the reply to a start that says where the bytes go."""
-
-
-class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file as it is asked for, or as the service said it is."""
-
-    name: str | None = None
-    """`files/…`; None: for the service to choose."""
-    display_name: str | None = None
-    size: int | None = None
-    """In bytes."""
-    mime_type: str = MIME_TYPE
-    state: str | None = None
-    """`PROCESSING`, `ACTIVE` or `FAILED`."""
-    created_at: datetime | None = None
-    expires_at: datetime | None = None
-    address: str | None = None
-
-
-def start_headers(file: RemoteFile) -> dict[str, str]:
-    """What announces an upload of `file`, beside the body that `write_start` gives."""
-    return {
-        "X-Goog-Upload-Protocol": "resumable",
-        "X-Goog-Upload-Command": "start",
-        "X-Goog-Upload-Header-Content-Length": str(file.size or 0),
-        "X-Goog-Upload-Header-Content-Type": file.mime_type,
-    }
-
-
-def part_headers(*, offset: int, last: bool) -> dict[str, str]:
-    """What goes with each part of the bytes."""
-    command = "upload, finalize" if last else "upload"
-    return {"X-Goog-Upload-Command": command, "X-Goog-Upload-Offset": str(offset)}
-
-
-def write_start(file: RemoteFile) -> bytes:
-    """The body that announces an upload."""
-    asked = {"name": file.name, "displayName": file.display_name, "mimeType": file.mime_type}
-    size = None if file.size is None else str(file.size)
-    return msgspec.json.encode({"file": given({**asked, "sizeBytes": size})})
-
-
-def write_file(file: RemoteFile) -> bytes:
-    """A file object. In an envelope, `{"file": …}`, it ends an upload."""
-    return msgspec.json.encode(
-        given(
-            {
-                "name": file.name,
-                "displayName": file.display_name,
-                "mimeType": file.mime_type,
-                "sizeBytes": None if file.size is None else str(file.size),
-                "createTime": _time(file.created_at),
-                "updateTime": _time(file.created_at),
-                "expirationTime": _time(file.expires_at),
-                "uri": file.address,
-                "state": file.state,
-            }
-        )
-    )
-
-
-def read_file(body: bytes) -> RemoteFile:
-    """A file object, or the body that announces or ends an upload. Raises Malformed."""
-    found = whole(body, what="a file")
-    return _file(fields(found["file"]) if "file" in found else found)
-
-
-def _file(found: Fields) -> RemoteFile:
-    if not found:
-        raise Malformed("a file has a name or a size, but this has nothing")
-    return RemoteFile(
-        name=_text(found, "name"),
-        display_name=_text(found, "displayName"),
-        size=optional(COUNT, found.get("sizeBytes")),
-        mime_type=_text(found, "mimeType") or MIME_TYPE,
-        state=_text(found, "state"),
-        created_at=moment(found.get("createTime")),
-        expires_at=moment(found.get("expirationTime")),
-        address=_text(found, "uri"),
-    )
-
-
-def read_files(body: bytes) -> tuple[list[RemoteFile], str | None]:
-    """A page of the list of files, and what to ask for the next one with. Raises Malformed."""
-    found = whole(body, what="a page of files")
-    return readable(found.get("files"), read=_file), _text(found, "nextPageToken")
-
-
-# --- Vertex AI ----------------------------------------------------------------------------------
-
-_EMBEDDING = {
-    "taskType": "task_type",
-    "title": "title",
-    "outputDimensionality": "output_dimensionality",
-}
-
-
-def write_vertex_request(api: Api, custom_id: str, body: bytes) -> bytes:
-    """One line of an input file, without its newline. What stands beside `request` is echoed."""
-    return write_request(api, custom_id, _regrouped(body) if api == "gemini.embed" else body)
-
-
-def _regrouped(body: bytes) -> bytes:
-    """An embedding's body with its settings in one field, as batches want them here."""
-    found = fields(body)
-    config = {own: found[name] for name, own in _EMBEDDING.items() if name in found}
-    content = {"content": found.get("content", NO_BODY)}
-    return msgspec.json.encode({**content, **({"embed_content_config": config} if config else {})})
-
-
-def write_vertex_create(
-    *,
-    model: str,
-    input_file: str,
-    output_prefix: str,
-    intent: str,
-    labels: Mapping[str, str] | None = None,
-) -> bytes:
-    """The body that submits an object in a bucket, with our mark as its name."""
-    body = {
-        "displayName": intent,
-        "model": model if "/" in model else f"publishers/google/models/{model}",
-        "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": [input_file]}},
-        "outputConfig": {
-            "predictionsFormat": "jsonl",
-            "gcsDestination": {"outputUriPrefix": output_prefix},
-        },
-        "labels": dict(labels) if labels else None,
-    }
-    return msgspec.json.encode(given(body))
-
-
-def read_vertex_batch(body: bytes) -> RemoteBatch:
-    """A batch prediction job. Its `results` are a folder, or a table. Raises Malformed."""
-    return _vertex_batch(whole(body, what="a batch prediction job"))
-
-
-def _vertex_batch(found: Fields) -> RemoteBatch:
-    name, state = _text(found, "name"), _text(found, "state") or "JOB_STATE_UNSPECIFIED"
-    if name is None:
-        raise Malformed("a batch prediction job has a name, but this has none")
-    stats, output = fields(found.get("completionStats")), fields(found.get("outputInfo"))
-    source = fields(fields(found.get("inputConfig")).get("gcsSource"))
-    done = _count(stats, "successfulCount") + _count(stats, "failedCount")
-    left = optional(COUNT, stats.get("incompleteCount"))
-    places = (_text(output, "gcsOutputDirectory"), _text(output, "bigqueryOutputTable"))
-    problems = _problems(state, found.get("error"))
-    return RemoteBatch(
-        id=name,
-        status=state,
-        phase=_phase(state, done=False),
-        intent=_text(found, "displayName"),
-        created_at=moment(found.get("createTime")),
-        size=None if left is None else done + left,
-        done=done,
-        input_file=next(iter(optional(STRINGS, source.get("uris")) or ()), None),
-        results=tuple(place for place in places if place),
-        problems=problems,
-        over_quota=any(problem.code == "RESOURCE_EXHAUSTED" for problem in problems),
-    )
-
-
-def read_vertex_batches(body: bytes) -> tuple[list[RemoteBatch], str | None]:
-    """A page of the list, and what to ask for the next one with: `pageToken`. Raises Malformed."""
-    found = whole(body, what="a page of batch prediction jobs")
-    listed = readable(found.get("batchPredictionJobs"), read=_vertex_batch)
-    return listed, _text(found, "nextPageToken")
