@@ -114,6 +114,71 @@ def test_a_submission_carries_our_mark_and_is_sent_once(api: str, path: str, fie
     }
 
 
+@pytest.mark.parametrize(
+    ("api", "path"),
+    [
+        ("gemini.generate", "/models/gemini-x:batchGenerateContent"),
+        ("gemini.embed", "/models/gemini-x:asyncBatchEmbedContent"),
+    ],
+)
+def test_without_an_upload_the_requests_are_sent_once_themselves(api: str, path: str) -> None:
+    taken, (call,) = held(
+        gemini.create(submission(api=api, file=None)), ok(batch(displayName="run-1-0"))
+    )
+
+    assert (taken.intent, call.once, call.path, call.body) == ("run-1-0", True, path, None)
+    assert call.upload == Upload(path=Path("in.jsonl"), name="run-1-0")
+
+
+def test_a_small_batch_is_one_body_with_our_mark_and_a_name_for_each_request() -> None:
+    within = gemini.BATCHES.within
+    assert within is not None
+    head, between, tail = within.framing('run-1-"0"')
+    requests = [within.write_request("gemini.generate", f"r{n}", b'{"x":1}') for n in range(2)]
+
+    sent = msgspec.json.decode(head + between.join(requests) + tail)
+
+    assert sent["batch"]["displayName"] == 'run-1-"0"'
+    assert sent["batch"]["inputConfig"]["requests"]["requests"] == [
+        {"request": {"x": 1}, "metadata": {"key": "r0"}},
+        {"request": {"x": 1}, "metadata": {"key": "r1"}},
+    ]
+
+
+HELD = [{"response": {"candidates": [], "n": n}, "metadata": {"key": f"r{n}"}} for n in range(2)]
+ENDED = batch(
+    "batches/1", state="SUCCEEDED", output={"inlinedResponses": {"inlinedResponses": HELD}}
+)
+
+
+def test_a_batch_that_holds_its_results_is_their_file() -> None:
+    seen, _ = held(gemini.poll("batches/1"), ok(ENDED))
+
+    assert (seen.phase, seen.results, seen.inline) == ("ended", ("batches/1",), b"")
+
+
+def test_results_that_a_batch_holds_are_read_line_by_line_however_it_is_written() -> None:
+    pretty = msgspec.json.format(msgspec.json.encode(ENDED), indent=2)
+
+    found, (call,) = held(gemini.fetch("batches/1", Path("to")), Reply(status=200, body=pretty))
+
+    assert (call.path, call.download) == ("/batches/1", None)
+    lines = (found or b"").splitlines()
+    assert [gemini.BATCHES.read_line(line).custom_id for line in lines] == ["r0", "r1"]
+
+
+def test_results_that_a_batch_holds_are_not_those_of_one_that_has_none() -> None:
+    found, _ = held(gemini.fetch("batches/1", Path("to")), ok(batch(state="CANCELLED")))
+
+    assert found == b""
+
+
+def test_a_batch_that_held_its_results_is_deleted_with_them() -> None:
+    _, (call,) = held(gemini.delete("batches/1"), ok({}))
+
+    assert (call.method, call.path) == ("DELETE", "/batches/1")
+
+
 def test_a_batch_is_found_by_its_mark_on_any_page() -> None:
     first = {"operations": [batch("batches/3", displayName="other")], "nextPageToken": "t"}
     second = {"operations": [batch("batches/2", displayName="run-1-0"), batch("batches/1")]}

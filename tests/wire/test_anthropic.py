@@ -60,8 +60,10 @@ def test_a_body_is_written_as_the_api_wants_it(asked: dict[str, Any], golden: st
 
 
 def test_a_model_without_schemas_is_made_to_call_a_tool() -> None:
-    body = wire.write_tool_body(
-        API, model="m", system=None, user="hi", schema=SCHEMA, parameters={"max_tokens": 5}
+    parameters = {"tool_choice": msgspec.json.decode(wire.BY_TOOL), "max_tokens": 5}
+
+    body = wire.write_body(
+        API, model="m", system=None, user="hi", schema=SCHEMA, parameters=parameters
     )
 
     assert msgspec.json.encode(body).decode() == (
@@ -73,8 +75,13 @@ def test_a_model_without_schemas_is_made_to_call_a_tool() -> None:
 
 def test_the_input_of_a_tool_is_an_object() -> None:
     with pytest.raises(BadSchema):
-        wire.write_tool_body(
-            API, model="m", system=None, user="hi", schema={"type": "array"}, parameters={}
+        wire.write_body(
+            API,
+            model="m",
+            system=None,
+            user="hi",
+            schema={"type": "array"},
+            parameters={"tool_choice": msgspec.json.decode(wire.BY_TOOL)},
         )
 
 

@@ -189,6 +189,81 @@ def test_an_embedding_is_read(reply: object, outcome: Outcome, value: object) ->
     assert (answer.outcome, answer.value) == (outcome, value)
 
 
+def finding(**applies: bool) -> dict[str, Any]:
+    scores = {name: 0.9 if found else 0.1 for name, found in applies.items()}
+    found = any(applies.values())
+    return {"flagged": found, "categories": applies, "category_scores": scores}
+
+
+MODERATIONS: dict[str, tuple[object, Outcome, object]] = {
+    "nothing found": (
+        {"model": "m", "results": [finding(hate=False, violence=False)]},
+        "succeeded",
+        {"flagged": False, "categories": [], "scores": {"hate": 0.1, "violence": 0.1}},
+    ),
+    "something found": (
+        {"model": "m", "results": [finding(hate=False, violence=True)]},
+        "succeeded",
+        {"flagged": True, "categories": ["violence"], "scores": {"hate": 0.1, "violence": 0.9}},
+    ),
+    "a category of which nothing is said": (
+        {
+            "results": [
+                {"flagged": False, "categories": {"illicit": None}, "category_scores": {"hate": 0}}
+            ]
+        },
+        "succeeded",
+        {"flagged": False, "categories": [], "scores": {"hate": 0.0}},
+    ),
+    "several inputs": (
+        {"results": [finding(hate=False), finding(hate=True)]},
+        "succeeded",
+        {
+            "flagged": [False, True],
+            "categories": [[], ["hate"]],
+            "scores": [{"hate": 0.1}, {"hate": 0.9}],
+        },
+    ),
+    "no results": ({"results": []}, "server_error", None),
+    "no scores": ({"results": [{"flagged": True, "categories": {}}]}, "server_error", None),
+}
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "value"), MODERATIONS.values(), ids=MODERATIONS.keys()
+)
+def test_what_moderation_found_is_read(reply: object, outcome: Outcome, value: object) -> None:
+    answer = read("openai.moderations", reply)
+
+    assert (answer.outcome, answer.value) == (outcome, value)
+    assert (answer.failure is None) == (outcome == "succeeded")
+
+
+IMAGES: dict[str, tuple[object, Outcome, object]] = {
+    "an address": ({"data": [{"url": "https://x/1.png"}]}, "succeeded", "https://x/1.png"),
+    "its bytes": ({"data": [{"b64_json": "iVBO", "url": None}]}, "succeeded", "iVBO"),
+    "several": ({"data": [{"b64_json": "a"}, {"b64_json": "b"}]}, "succeeded", ["a", "b"]),
+    "none": ({"data": []}, "server_error", None),
+    "an empty one": ({"data": [{"url": "https://x"}, {}]}, "server_error", None),
+}
+
+
+@pytest.mark.parametrize(("reply", "outcome", "value"), IMAGES.values(), ids=IMAGES.keys())
+def test_an_image_is_read(reply: object, outcome: Outcome, value: object) -> None:
+    answer = read("openai.images", reply)
+
+    assert (answer.outcome, answer.value) == (outcome, value)
+    assert (answer.failure is None) == (outcome == "succeeded")
+
+
+def test_what_an_image_cost_is_counted() -> None:
+    usage = {"input_tokens": 9, "output_tokens": 1056, "total_tokens": 1065}
+
+    answer = read("openai.images", {"data": [{"b64_json": "a"}], "usage": usage})
+
+    assert answer.usage == Usage(tokens_in=9, tokens_out=1056)
+
+
 USAGES: dict[str, tuple[object, Usage]] = {
     "none": (None, Usage()),
     "empty": ({}, Usage()),

@@ -59,6 +59,12 @@ BODIES: dict[str, tuple[Api, dict[str, object], str]] = {
         {"system": "be", "user": "hi"},
         '{"model":"m","prompt":"be\\n\\nhi"}',
     ),
+    "moderations": ("openai.moderations", {"user": "hi"}, '{"model":"m","input":"hi"}'),
+    "images": (
+        "openai.images",
+        {"user": "a cat", "parameters": {"size": "1024x1024"}},
+        '{"model":"m","prompt":"a cat","size":"1024x1024"}',
+    ),
     "a parameter has the last word": (
         "openai.chat",
         {"user": "hi", "parameters": {"model": "x"}},
@@ -85,6 +91,8 @@ def test_every_api_has_a_path_and_budget_fields() -> None:
         ("/v1/completions", "openai.completions"),
         ("/v1/responses/", "openai.responses"),
         ("https://api.example/openai/v1/embeddings", "openai.embeddings"),
+        ("/v1/moderations", "openai.moderations"),
+        ("/v1/images/generations", "openai.images"),
         ("/v1/images", None),
         ("/v1/chatcompletions", None),
         ("", None),

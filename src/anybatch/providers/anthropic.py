@@ -12,9 +12,10 @@ from ..core.plan import Limits
 from ..wire import anthropic_batch as lines
 from ..wire.anthropic import api_version_for, read_failure
 from ..wire.batch import RemoteBatch
+from . import schemas
 from .anthropic_rules import RULES
 from .flow import SLACK, Call, Flow, Upload, accept, paged, reaches_back, read
-from .provider import BatchApi, Provider, Submission
+from .provider import BatchApi, GatePace, Provider, Step, Submission
 
 _PATH = "/messages/batches"
 _OVERHEAD = 64
@@ -96,6 +97,14 @@ def headers(parameters: Json) -> Mapping[str, str]:
     return {"anthropic-version": api_version_for(parameters)}
 
 
+_PACES: Mapping[Step, GatePace] = {
+    "create": GatePace(most=100),
+    "poll": GatePace(most=500),
+    "download": GatePace(most=200),
+    "delete": GatePace(most=200),
+}
+"""Shares of the 1,000 calls a minute that the smallest accounts have for all of them together."""
+
 BATCHES = BatchApi(
     apis=frozenset(("anthropic.messages",)),
     limits=Limits(
@@ -117,6 +126,8 @@ BATCHES = BatchApi(
     cancel=cancel,
     delete=delete,
     marks=False,
+    found_by="its size and its time, confirmed by its results",
+    paces=_PACES,
     rules=RULES,
 )
 
@@ -127,6 +138,7 @@ ANTHROPIC = Provider(
     apis=("anthropic.messages",),
     auth="x-api-key",
     headers=headers,
+    schemas=schemas.ANTHROPIC,
     batch=BATCHES,
 )
 """Base URL and key variable as in the official SDK 2.10, checked 2026-11-20. The key goes into

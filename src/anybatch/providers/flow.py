@@ -27,14 +27,24 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """What the service is told it is called."""
     fields: Mapping[str, str] | None = None
     """The other fields of a multipart form; None: the file is the body itself."""
+    sha256: str = ""
+    """Of the whole file, in hex, for who has to tell it beforehand."""
+    start: int = 0
+    """Where the part begins that is sent, of a file that is sent in parts."""
+    length: int | None = None
+    """How many bytes it has; None: all that are left."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send. `path` is joined to the provider's base URL, or is an address of that host."""
+    """What to send. `path` is joined to a base URL of the provider, or is an address there."""
 
     method: str
     path: str
+    host: str = ""
+    """Which of the provider's `hosts` it goes to; empty: the one of its base URL."""
     body: bytes | None = None
+    form: Mapping[str, str] | None = None
+    """Sent as a multipart form instead of `body`."""
     headers: Mapping[str, str] = NO_HEADERS
     upload: Upload | None = None
     """Sent instead of `body`."""
@@ -42,6 +52,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Where a 2xx reply's body goes, instead of into the reply."""
     once: bool = False
     """Whether it must not be sent again unless it certainly never arrived."""
+    keyless: bool = False
+    """Whether it goes to a host that only the service knows, at a whole address it gave: without
+    the key, which is not meant for others."""
+    pause: timedelta = timedelta()
+    """So long to wait before it is sent: for a service that has to get ready."""
     before: str = ""
     """What goes between the host of the base URL and its path: some services have a second tree."""
 
@@ -57,6 +72,16 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
+
+
+def is_foreign(reply: Reply) -> bool:
+    """Whether a refusal is not the service's own: a proxy's may come after the service took it."""
+    if reply.ok:
+        return False
+    try:
+        return not isinstance(msgspec.json.decode(reply.body), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
 
 
 T = TypeVar("T")
@@ -95,6 +120,18 @@ def read(reply: Reply, reader: Callable[[bytes], T], *, failure: ReadFailure) ->
         raise Refused("server_error", said, status=reply.status) from e
 
 
+def changed(flow: Flow[T], change: Callable[[Call], Call]) -> Flow[T]:
+    """The same conversation, with every call changed."""
+    call = next(flow)
+    while True:
+        reply = yield change(call)
+        try:
+            call = flow.send(reply)
+        except StopIteration as end:
+            said: T = end.value
+            return said
+
+
 _PAGES = 100
 """So many pages of a list are read at most."""
 
@@ -108,6 +145,7 @@ def paged(
     *,
     failure: ReadFailure,
     enough: Callable[[list[T]], bool] = lambda page: False,
+    host: str = "",
 ) -> Flow[list[T]]:
     """All that is listed, page by page, until one is `enough`.
 
@@ -116,9 +154,12 @@ def paged(
     listed: list[T] = []
     cursor: str | None = None
     for _ in range(_PAGES):
-        reply = yield Call(method="GET", path=path(cursor))
-        page, cursor = read(reply, reader, failure=failure)
+        reply = yield Call(method="GET", path=path(cursor), host=host)
+        page, following = read(reply, reader, failure=failure)
+        if cursor is not None and following == cursor:
+            break  # the same page again: the service takes no cursor
         listed += page
+        cursor = following
         if cursor is None or enough(page):
             break
     return listed

@@ -4,17 +4,26 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+from msgspec import structs
+
 from ..core.model import Failure
 from ..core.plan import Limits
 from ..wire import gemini_batch as lines
+from ..wire import gemini_files as files
 from ..wire.batch import RemoteBatch
 from ..wire.gemini import batch_path_of, read_failure
+from . import schemas
 from .flow import Call, Flow, Refused, Reply, Upload, accept, paged, reaches_back, read
 from .gemini_rules import RULES
-from .provider import BatchApi, Provider, Submission, Uploaded
+from .provider import BatchApi, Provider, Submission, Uploaded, Within
 
 _UNWANTED = (400, 404, 410, 416)
 """Refusals of bytes, where the upload they are for has ended or has other bytes already."""
+_BATCH = "batches/"
+"""How the names of batches begin; all others are names of files."""
+_FEW_BYTES = 1_000_000
+"""A submission may have 20 MB. But its results come within the batch, twice, whenever it is looked
+at; and there may be ten times as much of them."""
 _OVERHEAD = 64
 """Bytes that a line adds to its body: its key and its braces."""
 
@@ -31,7 +40,7 @@ def upload(file: Upload) -> Flow[str]:
         if known:
             return known[0]
         sent = yield from _sent(file)
-    name = read(sent, lines.read_file, failure=read_failure).name
+    name = read(sent, files.read_file, failure=read_failure).name
     if name is None:
         raise Refused("server_error", Failure(message="the upload got no name"), status=sent.status)
     return name
@@ -39,32 +48,32 @@ def upload(file: Upload) -> Flow[str]:
 
 def _sent(file: Upload) -> Flow[Reply]:
     """The reply to the bytes of an upload that was begun for them."""
-    announced = lines.RemoteFile(display_name=file.name, size=file.path.stat().st_size)
+    announced = files.RemoteFile(display_name=file.name, size=file.path.stat().st_size)
     reply = yield Call(
         method="POST",
-        path=lines.UPLOAD_PATH,
+        path=files.UPLOAD_PATH,
         before="/upload",
-        body=lines.write_start(announced),
-        headers=lines.start_headers(announced),
+        body=files.write_start(announced),
+        headers=files.start_headers(announced),
     )
     accept(reply, failure=read_failure)
-    address = reply.headers.get(lines.UPLOAD_ADDRESS)
+    address = reply.headers.get(files.UPLOAD_ADDRESS)
     if address is None:
         raise Refused(
             "server_error",
             Failure(message="the service does not say where to upload to"),
             status=reply.status,
         )
-    headers = lines.part_headers(offset=0, last=True)
+    headers = files.part_headers(offset=0, last=True)
     return (yield Call(method="POST", path=address, upload=file, headers=headers))
 
 
 def list_uploads(prefix: str) -> Flow[list[Uploaded]]:
     """All files whose name begins so, of those that we gave one."""
-    files = yield from paged(_files, lines.read_files, failure=read_failure)
+    kept = yield from paged(_files, files.read_files, failure=read_failure)
     return [
         Uploaded(file.name, file.display_name)
-        for file in files
+        for file in kept
         if file.name is not None
         and file.display_name is not None
         and file.display_name.startswith(prefix)
@@ -78,15 +87,18 @@ def find_upload(name: str) -> Flow[list[str]]:
 
 
 def create(submission: Submission) -> Flow[RemoteBatch]:
-    """Submit what was uploaded."""
-    assert submission.file is not None
+    """Submit what was uploaded, or the requests themselves."""
     assert submission.model is not None
+    path = batch_path_of(submission.api, submission.model)
+    if submission.file is None:
+        within = Upload(path=submission.requests, name=submission.intent)
+        reply = yield Call(method="POST", path=path, upload=within, once=True)
+        return _seen(read(reply, lines.read_batch, failure=read_failure))
     body = lines.write_create(
         input_file=submission.file, api=submission.api, intent=submission.intent
     )
-    path = batch_path_of(submission.api, submission.model)
     reply = yield Call(method="POST", path=path, body=body, once=True)
-    return read(reply, lines.read_batch, failure=read_failure)
+    return _seen(read(reply, lines.read_batch, failure=read_failure))
 
 
 def listed(since: datetime) -> Flow[list[RemoteBatch]]:
@@ -107,13 +119,28 @@ def find(submission: Submission, since: datetime) -> Flow[list[RemoteBatch]]:
 def poll(name: str) -> Flow[RemoteBatch]:
     """How the batch is."""
     reply = yield Call(method="GET", path=f"/{quote(name)}")
-    return read(reply, lines.read_batch, failure=read_failure)
+    return _seen(read(reply, lines.read_batch, failure=read_failure))
 
 
-def fetch(name: str, to: Path) -> Flow[None]:
-    """Download a file of results."""
+def _seen(batch: RemoteBatch) -> RemoteBatch:
+    """`batch` with itself as a file of results, where it holds them, and without those."""
+    results = (*batch.results, batch.id) if batch.inline else batch.results
+    return structs.replace(batch, results=results, inline=b"")
+
+
+def fetch(name: str, to: Path) -> Flow[bytes | None]:
+    """Download a file of results; those that a batch holds itself."""
+    if name.startswith(_BATCH):
+        reply = yield Call(method="GET", path=f"/{quote(name)}")
+        return read(reply, _results_within, failure=read_failure)
     reply = yield Call(method="GET", path=f"/{quote(name)}:download?alt=media", download=to)
     accept(reply, failure=read_failure)
+    return None
+
+
+def _results_within(body: bytes) -> bytes:
+    inline = lines.read_batch(body).inline
+    return lines.inline_lines(inline) if inline else b""
 
 
 def cancel(name: str) -> Flow[RemoteBatch]:
@@ -125,7 +152,10 @@ def cancel(name: str) -> Flow[RemoteBatch]:
 
 
 def delete(name: str) -> Flow[None]:
-    """Delete a file. One that the service made itself may not be ours to delete: it expires."""
+    """Delete a file, or a batch that holds its results.
+
+    A file that the service made itself may not be ours to delete: it expires.
+    """
     reply = yield Call(method="DELETE", path=f"/{quote(name)}")
     if reply.status not in (403, 404):
         accept(reply, failure=read_failure)
@@ -162,7 +192,13 @@ BATCHES = BatchApi(
     cancel=cancel,
     delete=delete,
     list_uploads=list_uploads,
+    most_waiting=100,
     rules=RULES,
+    within=Within(
+        max_bytes=_FEW_BYTES,
+        framing=lines.inline_frame,
+        write_request=lines.write_inline,
+    ),
 )
 
 GEMINI = Provider(
@@ -171,6 +207,7 @@ GEMINI = Provider(
     key_env="GEMINI_API_KEY",
     apis=("gemini.generate", "gemini.embed"),
     auth="x-goog-api-key",
+    schemas=schemas.GEMINI,
     batch=BATCHES,
 )
 """Base URL and key variable as in the official SDK 3.3, checked 2026-11-20; `v1beta` is the version

@@ -34,12 +34,12 @@ def look(line: bytes) -> Look:
     if not is_object(read.request):
         return Look(name=word(read.key), problems=tuple(problems))
     request = fields(read.request)
-    endpoint = _endpoint(request)
+    endpoint = endpoint_of(request)
     return Look(
         name=word(read.key),
-        model=_model(request),
+        model=model_of(request),
         endpoint=endpoint,
-        problems=(*problems, *_request_problems(request, endpoint)),
+        problems=(*problems, *request_problems(request, endpoint)),
     )
 
 
@@ -51,19 +51,21 @@ def _key_problems(key: object) -> Iterator[Problem]:
         yield Problem(code="invalid_custom_id", param="key", message="'key' is not a text")
 
 
-def _endpoint(request: Fields) -> str | None:
+def endpoint_of(request: Fields) -> str | None:
     """What is asked for; None where that cannot be told."""
     if "contents" in request:
         return _GENERATE
     return _EMBED if "content" in request else None
 
 
-def _model(request: Fields) -> str | None:
+def model_of(request: Fields) -> str | None:
+    """The model that a request names, if it does."""
     named = optional(STRING, request.get("model"))
     return named.removeprefix("models/") if named else None
 
 
-def _request_problems(request: Fields, endpoint: str | None) -> Iterator[Problem]:
+def request_problems(request: Fields, endpoint: str | None) -> Iterator[Problem]:
+    """What is wrong with a request by itself."""
     match endpoint:
         case "generateContent":
             yield from listed(bytes(request["contents"]), "request.contents")
@@ -72,7 +74,7 @@ def _request_problems(request: Fields, endpoint: str | None) -> Iterator[Problem
         case _:
             said = "'request.contents' is required, or 'request.content' to embed it"
             yield Problem(code="invalid_request", param="request.contents", message=said)
-    if "model" in request and _model(request) is None:
+    if "model" in request and model_of(request) is None:
         said = "'request.model' is not a name; it may be left out"
         yield Problem(code="invalid_request", param="request.model", message=said)
     if bytes(request.get("stream", b"false")) not in (b"false", b"null"):

@@ -1,5 +1,7 @@
 """OpenAI: addresses, limits and the conversations of its Batch API."""
 
+import dataclasses
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -7,13 +9,23 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from ..core.model import Api
 from ..core.plan import Limits
 from ..wire import openai_batch as lines
 from ..wire.batch import RemoteBatch
 from ..wire.openai import read_failure
+from . import schemas
 from .flow import Call, Flow, Upload, accept, paged, reaches_back, read
 from .openai_rules import RULES
-from .provider import OPENAI_APIS, BatchApi, Provider, Submission, Uploaded
+from .provider import (
+    OPENAI_APIS,
+    BatchApi,
+    GatePace,
+    Provider,
+    Step,
+    Submission,
+    Uploaded,
+)
 
 _OVERHEAD = 160
 """Bytes that a line adds to its body: its custom_id, method and url."""
@@ -39,11 +51,11 @@ def find_upload(name: str) -> Flow[list[str]]:
     return [file.id for file in found if file.name == name]
 
 
-def create(submission: Submission) -> Flow[RemoteBatch]:
+def create(submission: Submission, *, root: str = lines.ROOT) -> Flow[RemoteBatch]:
     """Submit what was uploaded."""
     assert submission.file is not None
     body = lines.write_create(
-        input_file=submission.file, api=submission.api, intent=submission.intent
+        input_file=submission.file, api=submission.api, intent=submission.intent, root=root
     )
     reply = yield Call(method="POST", path="/batches", body=body, once=True)
     return read(reply, lines.read_batch, failure=read_failure)
@@ -95,8 +107,10 @@ def _page(path: str, cursor: str | None) -> str:
     return path if cursor is None else f"{path}&after={quote(cursor, safe='')}"
 
 
+APIS: tuple[Api, ...] = (*OPENAI_APIS, "openai.moderations", "openai.images")
+
 BATCHES = BatchApi(
-    apis=frozenset(OPENAI_APIS),
+    apis=frozenset(APIS),
     limits=Limits(max_requests=50_000, max_bytes=200_000_000, overhead=_OVERHEAD),
     window=timedelta(hours=24),
     retention=timedelta(days=30),
@@ -117,10 +131,15 @@ BATCHES = BatchApi(
     rules=RULES,
 )
 
+_PACES: Mapping[Step, GatePace] = {"create": GatePace(most=2_000, every=timedelta(hours=1))}
+"""As the guide has it; those that speak the same wire have limits of their own."""
+
 OPENAI = Provider(
     name="openai",
     base_url="https://api.openai.com/v1",
     key_env="OPENAI_API_KEY",
-    batch=BATCHES,
+    apis=APIS,
+    schemas=schemas.OPENAI,
+    batch=dataclasses.replace(BATCHES, paces=_PACES),
 )
 """Base URL and key variable as in the official SDK 3.51, checked 2026-11-20."""

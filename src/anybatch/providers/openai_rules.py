@@ -4,6 +4,7 @@ As of the batch guide, the OpenAPI description 2.3.0 and recorded validations, c
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from ..core.model import Api
 from ..wire.answer import LIST, is_object, optional
 from ..wire.openai import PATHS
+from ..wire.openai_batch import ROOT
 from .rules import (
     Code,
     Look,
@@ -32,21 +34,20 @@ MAX_INPUTS = 50_000
 """Texts to embed, of all requests of a batch together."""
 
 ENDPOINTS: Mapping[str, Api | None] = {
-    **{f"/v1{path}": api for api, path in PATHS.items()},
-    "/v1/moderations": None,
-    "/v1/images/generations": None,
-    "/v1/images/edits": None,
-    "/v1/videos": None,
+    **{path: api for api, path in PATHS.items()},
+    "/images/edits": None,
+    "/videos": None,
 }
+"""Without what stands before them."""
 
 _NEEDS: Mapping[str, tuple[str, ...]] = {
-    "/v1/embeddings": ("input",),
-    "/v1/moderations": ("input",),
-    "/v1/responses": ("input", "prompt"),
-    "/v1/completions": ("prompt",),
-    "/v1/images/generations": ("prompt",),
-    "/v1/images/edits": ("prompt",),
-    "/v1/videos": ("prompt",),
+    "/embeddings": ("input",),
+    "/moderations": ("input",),
+    "/responses": ("input", "prompt"),
+    "/completions": ("prompt",),
+    "/images/generations": ("prompt",),
+    "/images/edits": ("prompt",),
+    "/videos": ("prompt",),
 }
 """Of these fields a body has at least one."""
 
@@ -70,12 +71,13 @@ _LINE = msgspec.json.Decoder(_Line)
 _BODY = msgspec.json.Decoder(_Body)
 
 
-def look(line: bytes) -> Look:
+def look(line: bytes, *, root: str = ROOT) -> Look:
     """What a line says, and what is wrong with it by itself."""
     read = decoded(line, _LINE)
     if isinstance(read, Problem):
         return Look(problems=(read,))
     url, problems = word(read.url), [*_line_problems(read)]
+    path = url.removeprefix(root) if url is not None else None
     named = Look(name=word(read.custom_id), endpoint=url, problems=tuple(problems))
     if not is_object(read.body):
         return named
@@ -85,8 +87,8 @@ def look(line: bytes) -> Look:
     return replace(
         named,
         model=word(body.model),
-        inputs=_inputs(url, body),
-        problems=(*problems, *_body_problems(url, body)),
+        inputs=_inputs(path, body),
+        problems=(*problems, *_body_problems(path, body)),
     )
 
 
@@ -104,32 +106,37 @@ def _line_problems(read: _Line) -> Iterator[Problem]:
     yield from not_object(bytes(read.body), "body")
 
 
-def _body_problems(url: str | None, body: _Body) -> Iterator[Problem]:
+def _body_problems(path: str | None, body: _Body) -> Iterator[Problem]:
     yield from model_problems(body.model, "body.model")
     yield from streamed(body.stream, "body.stream")
-    if url == "/v1/chat/completions":
+    if path == "/chat/completions":
         yield from listed(bytes(body.messages), "body.messages")
     asked = {"input": bytes(body.texts), "prompt": bytes(body.prompt)}
-    needed = _NEEDS.get(url or "", ())
+    needed = _NEEDS.get(path or "", ())
     if needed and all(missing(asked[name]) for name in needed):
         said = f"{' or '.join(map(repr, needed))} is required"
         yield Problem(code="invalid_request", param=f"body.{needed[0]}", message=said)
 
 
-def _inputs(url: str | None, body: _Body) -> int:
+def _inputs(path: str | None, body: _Body) -> int:
     """How many texts a request has embedded: one, or as many as a list has that holds no tokens."""
-    if url != "/v1/embeddings":
+    if path != "/embeddings":
         return 0
     texts = optional(LIST, bytes(body.texts)) or []
     return len(texts) if texts and bytes(texts[0])[:1] in (b'"', b"[") else 1
 
 
-RULES = Rules(
-    looks={"v1": look},
-    name="custom_id",
-    model="body.model",
-    endpoint="url",
-    endpoints=ENDPOINTS,
-    max_inputs=MAX_INPUTS,
-    ending=".jsonl",
-)
+def rules_under(root: str) -> Rules:
+    """The same rules for who writes this before the paths of the apis."""
+    return Rules(
+        looks={"v1": partial(look, root=root)},
+        name="custom_id",
+        model="body.model",
+        endpoint="url",
+        endpoints={f"{root}{path}": api for path, api in ENDPOINTS.items()},
+        max_inputs=MAX_INPUTS,
+        ending=".jsonl",
+    )
+
+
+RULES = rules_under(ROOT)

@@ -1,6 +1,6 @@
 """What we know of a service, as data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,9 +8,12 @@ from typing import Any, Literal, NamedTuple
 
 from ..core.model import Api, ExecutorName, Json
 from ..core.plan import Limits
+from ..wire.apis import path_of
 from ..wire.batch import RemoteBatch, ResultLine
+from .asked import Asked
 from .flow import Flow, Upload
 from .rules import Rules
+from .schemas import Dialect
 
 OPENAI_APIS: tuple[Api, ...] = (
     "openai.chat",
@@ -18,8 +21,10 @@ OPENAI_APIS: tuple[Api, ...] = (
     "openai.embeddings",
     "openai.completions",
 )
-Auth = Literal["authorization", "x-api-key", "x-goog-api-key"]
-"""The header that carries the key; the first one says `Bearer` before it."""
+"""What those take that speak OpenAI's wire."""
+Auth = Literal["authorization", "x-api-key", "x-goog-api-key", "api-key", "google"]
+"""The header that carries the key; the first one says `Bearer` before it. `google`: the first one,
+with a token that is made from Google's credentials."""
 
 
 def no_headers(parameters: Json) -> Mapping[str, str]:
@@ -51,6 +56,32 @@ class Uploaded(NamedTuple):
     """What we called them."""
 
 
+Step = Literal["upload", "create", "poll", "download", "delete"]
+"""The kinds of calls at a batch API. Looking, listing and cancelling are `poll`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePace:
+    """How many calls of one kind a service takes."""
+
+    at_once: int = 4
+    most: int | None = None
+    """So many in the time `every`; None: we do not know."""
+    every: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """Batches whose requests go within the submission, instead of being uploaded ahead of it."""
+
+    max_bytes: int
+    """Of the requests as they lie in a file: of larger ones a file is made."""
+    framing: Callable[[str], Sequence[bytes]]
+    """What stands before the first, between two and behind the last request, given our mark."""
+    write_request: Callable[[Api, str, bytes], bytes]
+    """A request as it is sent there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchApi:
     """A provider's batch API: its limits, its lines and the conversations it takes.
@@ -60,10 +91,10 @@ class BatchApi:
 
     apis: frozenset[Api]
     limits: Limits
-    window: timedelta
-    """After which the provider gives up what it has not run."""
-    retention: timedelta
-    """After which it deletes the results."""
+    window: timedelta | None
+    """After which the provider gives up what it has not run; None: it never does."""
+    retention: timedelta | None
+    """After which it deletes the results; None: it keeps them until they are deleted."""
     source: str
     """Where these facts are from, and when that was looked at."""
     framing: tuple[bytes, bytes, bytes]
@@ -71,6 +102,8 @@ class BatchApi:
     write_request: Callable[[Api, str, bytes], bytes]
     """A request as it is sent: of which api, under which custom_id, which body."""
     read_line: Callable[[bytes], ResultLine]
+    echo_of: Callable[[bytes], bytes] | None = None
+    """What tells a body from others, as `ResultLine.echo` does; None: results come alone."""
     upload: Callable[[Upload], Flow[str]] | None
     """Send the requests; the provider's id of them. None: they are sent with `create`."""
     find_upload: Callable[[str], Flow[list[str]]] | None
@@ -81,17 +114,29 @@ class BatchApi:
     find: Callable[[Submission, datetime], Flow[list[RemoteBatch]]]
     """All batches that may be this submission, made since that moment."""
     poll: Callable[[str], Flow[RemoteBatch]]
-    fetch: Callable[[str, Path], Flow[None]]
-    """Download a file of results."""
+    fetch: Callable[[str, Path], Flow[bytes | None]]
+    """Download a file of results; it returns them where they do not come as a file."""
     cancel: Callable[[str], Flow[RemoteBatch]]
     delete: Callable[[str], Flow[None]]
     """Delete a file; one that is gone counts as deleted."""
     marks: bool = True
-    """Whether a batch carries our mark, so that `find` is certain of what it finds."""
+    """Whether `find` is certain of what it finds: mostly because a batch carries our mark."""
+    found_by: str = "our mark on it"
+    """By what a submission whose answer was lost is found again, in words."""
+    digests: bool = False
+    """Whether an upload has to tell its SHA-256 beforehand."""
     list_uploads: Callable[[str], Flow[list[Uploaded]]] | None = None
     """All that was uploaded under a name that begins so; None: nothing is uploaded apart."""
+    paces: Mapping[Step, GatePace] = field(default_factory=dict)
+    """How many calls of a kind it takes, as far as `source` says so."""
+    most_waiting: int | None = None
+    """So many batches of one account and model may wait at once; None: that is not known."""
+    within: Within | None = None
+    """How small batches go without an upload; None: they do not."""
     rules: Rules | None = None
     """What a file of ready-made requests has to keep to; None: we do not know that."""
+    lacks: tuple[Asked, ...] = ()
+    """What nobody has said, and without which no batch can be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +146,11 @@ class Provider:
     name: str
     base_url: str | None = None
     """Up to and including `/v1`; None: a model in this process."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """The base URLs of its other hosts, by the names that its calls have for them."""
     key_env: str | None = None
-    """The environment variable that holds the key; None: it takes none."""
+    """The environment variable that holds the key, or the path of a file with credentials; None: it
+    takes none."""
     apis: tuple[Api, ...] = OPENAI_APIS
     """The first one is meant where none is named."""
     auth: Auth = "authorization"
@@ -120,8 +168,18 @@ class Provider:
     """Fields that every body gets unless the caller sets them."""
     groups_prefixes: bool = False
     """Whether requests that share a prefix should go out next to each other."""
+    path_of: Callable[[Api, str], str] = path_of
+    """Where a body goes in real time, under the base URL, given the model."""
+    schemas: Dialect | None = None
+    """What it takes of JSON Schema; None: any, or we do not know."""
     batch: BatchApi | None = None
     """None: it has none, or we do not know it."""
+    asks: tuple[Asked, ...] = ()
+    """What only its caller can say of it, beside what may be said of every provider."""
+    placed: Callable[["Provider", Mapping[str, str]], "Provider"] | None = None
+    """The provider where its caller says it is, given what is said of what it asks, by name."""
+    lacks: tuple[Asked, ...] = ()
+    """What nobody has said, and without which it cannot be called."""
 
     def limits_of(self, executor: ExecutorName) -> Limits:
         """What a batch may hold that is answered this way."""

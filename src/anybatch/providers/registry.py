@@ -9,11 +9,16 @@ from ..core.model import Api
 from ..errors import BadSettings
 from . import compatible
 from .anthropic import ANTHROPIC
-from .compatible import DOUBLEWORD, GROQ, MISTRAL, TOGETHER
+from .asked import check_said, said_of
+from .azure import AZURE
+from .compatible import DOUBLEWORD, GROQ
 from .gemini import GEMINI
 from .local import LOCAL
+from .mistral import MISTRAL
 from .openai import OPENAI
 from .provider import Provider
+from .together import TOGETHER
+from .vertex import VERTEX
 
 BUILT_IN: Mapping[str, Provider] = {
     provider.name: provider
@@ -22,6 +27,8 @@ BUILT_IN: Mapping[str, Provider] = {
         OPENAI,
         ANTHROPIC,
         GEMINI,
+        VERTEX,
+        AZURE,
         GROQ,
         TOGETHER,
         MISTRAL,
@@ -29,6 +36,7 @@ BUILT_IN: Mapping[str, Provider] = {
     )
 }
 
+NOTHING: Mapping[str, str] = {}
 _NUMBER = (int, "a whole number above 0")
 _KINDS: Mapping[str, tuple[type, str]] = {
     "base_url": (str, "a text such as 'https://host/v1'"),
@@ -43,11 +51,17 @@ _KINDS: Mapping[str, tuple[type, str]] = {
 
 
 def find(
-    name: str, *, configured: Mapping[str, Mapping[str, Any]], base_url: str | None = None
+    name: str,
+    *,
+    configured: Mapping[str, Mapping[str, Any]],
+    base_url: str | None = None,
+    environment: Mapping[str, str] = NOTHING,
+    offline: bool = False,
 ) -> Provider:
     """The provider called `name`. With `base_url`, any name goes to that address.
 
-    Raises BadSettings for a name nobody knows.
+    Raises BadSettings for a name nobody knows, and for one without an address unless all is to be
+    done `offline`.
     """
     known = BUILT_IN.get(name)
     if base_url is not None:
@@ -59,7 +73,15 @@ def find(
         found = compatible.at("", name=name, key_env=_key_variable(name))
     else:
         raise BadSettings(_unknown(name, configured))
-    return _with_settings(found, configured.get(name, {}), keep_url=base_url is not None)
+    table = configured.get(name, {})
+    found = _with_settings(found, table, keep_url=base_url is not None)
+    if found.placed is not None:
+        where = _where(found)
+        said = said_of(found.asks, table=table, where=where, environment=environment)
+        found = found.placed(found, said)
+    if not offline:
+        check_said(name, found.lacks)
+    return found
 
 
 def default_api(name: str) -> Api:
@@ -70,19 +92,21 @@ def default_api(name: str) -> Api:
 
 def _at(base_url: str, *, name: str, known: Provider | None) -> Provider:
     """What answers at `base_url`: it speaks as `name` does, OpenAI's wire if nobody knows."""
-    if known is not None and not known.apis[0].startswith("openai."):
-        return replace(known, base_url=base_url)
-    key_env = known.key_env if known is not None else _key_variable(name)
-    batch = known.batch if known is not None else None
-    return compatible.at(base_url, name=name, key_env=key_env, batch=batch)
+    if known is None:
+        return compatible.at(base_url, name=name, key_env=_key_variable(name))
+    if known.base_url is None:
+        return compatible.at(base_url, name=name, key_env=None)
+    likes_prefixes = known.apis[0].startswith("openai.")
+    return replace(known, base_url=base_url, groups_prefixes=likes_prefixes, schemas=None)
 
 
 def _with_settings(found: Provider, table: Mapping[str, Any], *, keep_url: bool) -> Provider:
-    changes = dict(table)
-    where = f"[providers.{found.name}] in anybatch.toml"
-    unknown = sorted(set(changes) - set(_KINDS))
+    where, asked = _where(found), {asked.name for asked in found.asks}
+    unknown = sorted(table.keys() - _KINDS.keys() - asked)
     if unknown:
-        raise BadSettings(f"{where} has {unknown[0]!r}; it may have {', '.join(_KINDS)}")
+        known = ", ".join([*_KINDS, *sorted(asked)])
+        raise BadSettings(f"{where} has {unknown[0]!r}; it may have {known}")
+    changes = {key: value for key, value in table.items() if key in _KINDS}
     for key, value in changes.items():
         kind, words = _KINDS[key]
         too_small = type(value) is int and value < 1
@@ -101,6 +125,10 @@ def _with_settings(found: Provider, table: Mapping[str, Any], *, keep_url: bool)
         )
         changes["batch"] = replace(found.batch, limits=limits)
     return replace(found, **changes)
+
+
+def _where(provider: Provider) -> str:
+    return f"[providers.{provider.name}] in anybatch.toml"
 
 
 def checked_url(url: str, *, where: str) -> str:

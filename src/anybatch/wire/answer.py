@@ -102,10 +102,25 @@ def readable(raw: bytes | None, *, read: Callable[[Fields], T]) -> list[T]:
     return found
 
 
+def text_of(found: Fields, name: str) -> str | None:
+    """The text in a field, if it says something."""
+    return optional(STRING, found.get(name)) or None
+
+
+def count_of(found: Fields, name: str) -> int:
+    """The count in a field; 0 where there is none."""
+    return optional(COUNT, found.get(name)) or 0
+
+
 def moment(raw: bytes | None) -> datetime | None:
     """A time; one without a zone is in UTC."""
     read = optional(MOMENT, raw)
     return read.replace(tzinfo=UTC) if read and read.tzinfo is None else read
+
+
+def written(at: datetime | None) -> str | None:
+    """A time in UTC as Google's services write it."""
+    return None if at is None else at.isoformat().replace("+00:00", "Z")
 
 
 def is_object(raw: bytes) -> bool:

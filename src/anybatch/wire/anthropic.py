@@ -29,6 +29,9 @@ SAMPLING = frozenset(("temperature", "top_p", "top_k"))
 
 TOOL = "answer"
 """The tool that a model is made to call where it has no other way to keep to a schema."""
+_CHOICE = {"type": "tool", "name": TOOL}
+BY_TOOL = msgspec.json.encode(_CHOICE).decode()
+"""The `tool_choice` that asks for it."""
 
 
 def path_of(api: Api, model: str) -> str:
@@ -65,6 +68,8 @@ def write_body(
     parameters: Json,
 ) -> Json:
     """A body that asks `model` what `system` and `user` say. The constant part comes first."""
+    if schema is not None and is_by_tool(parameters):
+        return _tool_body(model, system, user, schema, parameters)
     body = _asking(model, system, user)
     if schema is None:
         return {**body, **parameters}
@@ -77,31 +82,23 @@ def write_body(
     return {**body, **parameters, "output_config": config}
 
 
-def write_tool_body(
-    api: Api,
-    *,
-    model: str,
-    system: str | None,
-    user: str | None,
-    schema: Json,
-    parameters: Json,
-) -> Json:
-    """The same for models that know no `output_config`: the answer is what a forced tool is given.
+def is_by_tool(parameters: Json) -> bool:
+    """Whether the answer is to be what a forced tool is given: for models that know no
+    `output_config`, and for schemas that it does not take."""
+    return parameters.get("tool_choice") == _CHOICE and "tools" not in parameters
 
-    Raises BadSchema for a schema that is not of an object.
-    """
+
+def _tool_body(
+    model: str, system: str | None, user: str | None, schema: Json, parameters: Json
+) -> Json:
+    """Raises BadSchema for a schema that is not of an object."""
     if schema.get("type") != "object":
         raise BadSchema(
-            "for this model the answer is the input of a tool, and that is an object; "
+            "the answer is to be the input of a tool, and that is an object; "
             "put the schema under a property of one"
         )
     tool = {"name": TOOL, "description": "Give the answer.", "input_schema": schema}
-    return {
-        **_asking(model, system, user),
-        "tools": [tool],
-        "tool_choice": {"type": "tool", "name": TOOL},
-        **parameters,
-    }
+    return {**_asking(model, system, user), "tools": [tool], **parameters}
 
 
 def _asking(model: str, system: str | None, user: str | None) -> Json:

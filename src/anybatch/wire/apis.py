@@ -51,6 +51,8 @@ _WIRES: Mapping[Api, Wire] = {
     "openai.responses": openai,
     "openai.embeddings": openai,
     "openai.completions": openai,
+    "openai.moderations": openai,
+    "openai.images": openai,
     "anthropic.messages": anthropic,
     "gemini.generate": gemini,
     "gemini.embed": gemini,
@@ -60,3 +62,8 @@ _WIRES: Mapping[Api, Wire] = {
 def wire_of(api: Api) -> Wire:
     """The wire that carries bodies of this api."""
     return _WIRES[api]
+
+
+def path_of(api: Api, model: str) -> str:
+    """Where a body of this api goes in real time, under the base URL of most providers."""
+    return _WIRES[api].path_of(api, model)

@@ -1,4 +1,4 @@
-"""OpenAI's wire: bodies, answers and errors of chat, responses, embeddings and completions.
+"""OpenAI's wire: bodies, answers and errors of its six apis.
 
 Shapes as of the OpenAPI description of 2026-08-21 and the official SDK 3.51, checked 2026-11-20.
 """
@@ -17,6 +17,8 @@ PATHS: Mapping[Api, str] = {
     "openai.responses": "/responses",
     "openai.embeddings": "/embeddings",
     "openai.completions": "/completions",
+    "openai.moderations": "/moderations",
+    "openai.images": "/images/generations",
 }
 """Where a body of each api goes, under the base URL that ends in `/v1`."""
 
@@ -25,6 +27,8 @@ BUDGET_FIELDS: Mapping[Api, tuple[str, ...]] = {
     "openai.responses": ("max_output_tokens",),
     "openai.embeddings": (),
     "openai.completions": ("max_tokens",),
+    "openai.moderations": (),
+    "openai.images": (),
 }
 """The fields that cap the output, in tokens."""
 
@@ -64,8 +68,10 @@ def write_body(
             if system is not None:
                 body["instructions"] = system
             body["input"] = user
-        case "openai.embeddings":
+        case "openai.embeddings" | "openai.moderations":
             body["input"] = user
+        case "openai.images":
+            body["prompt"] = user
         case "openai.completions":
             body["prompt"] = user if system is None else f"{system}\n\n{user}"
     return {**body, **_schema_fields(api, schema), **parameters}
@@ -113,7 +119,7 @@ class Answer(NamedTuple):
 
     outcome: Outcome
     value: Any = None
-    """The text, or an embedding's numbers."""
+    """The text, an embedding's numbers, what was found of a text, or an image."""
     usage: Usage = Usage()
     model: str | None = None
     failure: Failure | None = None
@@ -200,11 +206,35 @@ class _Embeddings(msgspec.Struct):
     usage: msgspec.Raw = NO_BODY
 
 
+class _Finding(msgspec.Struct):
+    flagged: bool
+    categories: dict[str, bool | None]
+    category_scores: dict[str, float | None]
+
+
+class _Moderation(msgspec.Struct):
+    results: list[_Finding]
+    model: str | None = None
+
+
+class _Image(msgspec.Struct):
+    url: str | None = None
+    b64_json: str | None = None
+
+
+class _Images(msgspec.Struct):
+    data: list[_Image]
+    model: str | None = None
+    usage: msgspec.Raw = NO_BODY
+
+
 _DECODERS: Mapping[Api, msgspec.json.Decoder[Any]] = {
     "openai.chat": msgspec.json.Decoder(_Chat),
     "openai.completions": msgspec.json.Decoder(_Chat),
     "openai.responses": msgspec.json.Decoder(_Response),
     "openai.embeddings": msgspec.json.Decoder(_Embeddings),
+    "openai.moderations": msgspec.json.Decoder(_Moderation),
+    "openai.images": msgspec.json.Decoder(_Images),
 }
 
 
@@ -233,6 +263,8 @@ def _read_chat(reply: _Chat) -> Answer:
     # The stop reason is read before the text: half an answer often looks like a whole one.
     if choice.finish_reason == "length":
         return Answer("truncated", text, usage, model, Failure(message=_TRUNCATED))
+    if choice.finish_reason == "model_length":
+        return Answer("too_long", text, usage, model, Failure(message=_FULL))
     if choice.finish_reason == "content_filter":
         return Answer("blocked", text, usage, model, Failure(message=_BLOCKED))
     if refusal:
@@ -288,14 +320,42 @@ def _read_embeddings(reply: _Embeddings) -> Answer:
     return Answer("succeeded", vectors[0] if len(vectors) == 1 else vectors, usage, model)
 
 
+def _read_moderation(reply: _Moderation) -> Answer:
+    """What was found, in the columns of the api; a list in each where there were several inputs."""
+    found = [
+        {
+            "flagged": finding.flagged,
+            "categories": [name for name, applies in finding.categories.items() if applies],
+            "scores": finding.category_scores,
+        }
+        for finding in reply.results
+    ]
+    if not found:
+        return Answer("server_error", None, Usage(), reply.model, Failure(message=_EMPTY))
+    several = {name: [each[name] for each in found] for name in found[0]}
+    return Answer("succeeded", found[0] if len(found) == 1 else several, Usage(), reply.model)
+
+
+def _read_images(reply: _Images) -> Answer:
+    """The image, as the service gives it: an address, or its bytes in base64."""
+    usage, model = _usage(reply.usage), reply.model
+    images = [image.url or image.b64_json for image in reply.data]
+    if not images or not all(images):
+        return Answer("server_error", None, usage, model, Failure(message=_EMPTY))
+    return Answer("succeeded", images[0] if len(images) == 1 else images, usage, model)
+
+
 _READERS: Mapping[Api, Callable[[Any], Answer]] = {
     "openai.chat": _read_chat,
     "openai.completions": _read_chat,
     "openai.responses": _read_response,
     "openai.embeddings": _read_embeddings,
+    "openai.moderations": _read_moderation,
+    "openai.images": _read_images,
 }
 
 _TRUNCATED = "the answer hit the output budget"
+_FULL = "prompt and answer exceed the model's context"
 _BLOCKED = "a content filter stopped the answer"
 _EMPTY = "there is nothing in the answer"
 
@@ -384,11 +444,19 @@ def read_error(body: bytes) -> Failure:
     code, kind = error.get("code"), error.get("type")
     if not isinstance(code, str):
         code = kind if isinstance(kind, str) and kind in _BY_CODE else None
-    message = error.get("message") or error.get("detail") or "no reason given"
+    message = error.get("message") or _detail(error.get("detail")) or "no reason given"
     return Failure(message=str(message)[:_MAX_MESSAGE], code=code)
 
 
 _MAX_MESSAGE = 500
+
+
+def _detail(detail: object) -> object:
+    """What is said of a body that does not fit, as FastAPI says it: of several things the first."""
+    match detail:
+        case [{"loc": list(where), "msg": str(said)}, *_]:
+            return f"{'.'.join(map(str, where))}: {said}"
+    return detail
 
 
 def _excerpt(body: bytes) -> str:

@@ -19,6 +19,9 @@ INTENT_KEY = "anybatch"
 
 WINDOW = "24h"
 
+ROOT = "/v1"
+"""What stands before the paths of the apis where lines and batches name them."""
+
 _PHASES: dict[str, Phase] = {
     "validating": "waiting",
     "in_progress": "working",
@@ -43,13 +46,19 @@ OVER_QUOTA = frozenset(("token_limit_exceeded", "request_limit_exceeded"))
 # --- request lines ------------------------------------------------------------------------------
 
 
-def write_request(api: Api, custom_id: str, body: bytes) -> bytes:
+def write_request(api: Api, custom_id: str, body: bytes, *, root: str = ROOT) -> bytes:
     """One line of an input file, without its newline. `body` goes out byte for byte."""
-    return b'{"custom_id":"%b","method":"POST","url":"/v1%b","body":%b}' % (
+    return b'{"custom_id":"%b","method":"POST","url":"%b%b","body":%b}' % (
         custom_id.encode(),
+        root.encode(),
         PATHS[api].encode(),
         body,
     )
+
+
+def write_bare(api: Api, custom_id: str, body: bytes) -> bytes:
+    """The same line for who has the batch say where its requests go."""
+    return b'{"custom_id":"%b","body":%b}' % (custom_id.encode(), body)
 
 
 # --- result lines -------------------------------------------------------------------------------
@@ -68,10 +77,11 @@ class _Error(msgspec.Struct):
 class _Line(msgspec.Struct):
     custom_id: str | None = None
     response: _Reply | None = None
-    error: _Error | None = None
+    error: msgspec.Raw = NO_BODY
 
 
 _LINE = msgspec.json.Decoder(_Line)
+_ERROR = msgspec.json.Decoder(_Error | str | None)
 
 
 def read_line(line: bytes) -> ResultLine:
@@ -85,17 +95,26 @@ def read_line(line: bytes) -> ResultLine:
     if read.response is not None and read.response.status_code is not None:
         body = bytes(read.response.body)
         return ResultLine(custom_id=read.custom_id, status=read.response.status_code, body=body)
-    error = read.error or _Error()
+    error = _error(read.error)
     code = None if error.code is None else str(error.code)
     message = error.message or "the line has neither a response nor an error"
     return ResultLine(
         custom_id=read.custom_id,
         outcome=_OUTCOMES.get(code or "", "server_error"),
-        failure=Failure(message=message[:_MAX_MESSAGE], code=code),
+        failure=Failure(message=message[:MAX_MESSAGE], code=code),
     )
 
 
-_MAX_MESSAGE = 500
+MAX_MESSAGE = 500
+
+
+def _error(raw: msgspec.Raw) -> _Error:
+    """What a line says of its failure: an object, or a text."""
+    try:
+        said = _ERROR.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        said = bytes(raw).decode(errors="replace")
+    return said if isinstance(said, _Error) else _Error(message=said)
 
 
 def _unreadable(e: Exception) -> Failure:
@@ -136,8 +155,18 @@ class _Batch(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    data: list[msgspec.Raw]
+    data: list[msgspec.Raw] | None = None
+    value: list[msgspec.Raw] | None = None
+    """The same in older words of Azure's."""
     has_more: bool | None = None
+
+    @property
+    def listed(self) -> list[msgspec.Raw]:
+        """What is on it. Raises ValueError for what is no page: that is not an empty one."""
+        listed = self.value if self.data is None else self.data
+        if listed is None:
+            raise ValueError("a page of a list has its entries in `data`, but this has none")
+        return listed
 
 
 class _File(msgspec.Struct):
@@ -149,8 +178,8 @@ class _File(msgspec.Struct):
 T = TypeVar("T")
 
 
-def _decoded(body: bytes, kind: type[T]) -> T:
-    """Raises ValueError for anything else than a `kind`."""
+def decoded(body: bytes, kind: type[T]) -> T:
+    """The value of `body`. Raises ValueError for anything else than a `kind`."""
     try:
         return msgspec.json.decode(body, type=kind)
     except RecursionError as e:
@@ -159,7 +188,7 @@ def _decoded(body: bytes, kind: type[T]) -> T:
 
 def read_batch(body: bytes) -> RemoteBatch:
     """A batch object. Raises ValueError when it is none."""
-    read = _decoded(body, _Batch)
+    read = decoded(body, _Batch)
     counts = read.request_counts or _Counts()
     files = (read.output_file_id, read.error_file_id)
     mark = (read.metadata or {}).get(INTENT_KEY)
@@ -170,8 +199,8 @@ def read_batch(body: bytes) -> RemoteBatch:
         # A word we do not know is one that will change, or it would never be looked at again.
         phase=_PHASES.get(read.status, "working"),
         intent=mark if isinstance(mark, str) else None,
-        created_at=_moment(read.created_at),
-        expires_at=_moment(read.expires_at),
+        created_at=moment_at(read.created_at),
+        expires_at=moment_at(read.expires_at),
         size=counts.total or None,
         done=(counts.completed or 0) + (counts.failed or 0),
         input_file=read.input_file_id,
@@ -185,10 +214,11 @@ def read_batch(body: bytes) -> RemoteBatch:
 def _failure(problem: _Problem) -> Failure:
     where = "" if problem.line is None else f"line {problem.line}: "
     said = problem.message or problem.code or "no reason given"
-    return Failure(message=(where + said)[:_MAX_MESSAGE], code=problem.code)
+    return Failure(message=(where + said)[:MAX_MESSAGE], code=problem.code)
 
 
-def _moment(seconds: float | None) -> datetime | None:
+def moment_at(seconds: float | None) -> datetime | None:
+    """The time so many seconds after 1970 began; None where that is no time."""
     try:
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
@@ -197,18 +227,18 @@ def _moment(seconds: float | None) -> datetime | None:
 
 def read_batches(body: bytes) -> tuple[list[RemoteBatch], str | None]:
     """A page of a list, and the cursor of the next one, which is its last id."""
-    page = _decoded(body, _Page)
-    batches = [read_batch(bytes(raw)) for raw in page.data]
+    page = decoded(body, _Page)
+    batches = [read_batch(bytes(raw)) for raw in page.listed]
     more = page.has_more is not False and batches
     return batches, batches[-1].id if more else None
 
 
-def write_create(*, input_file: str, api: Api, intent: str) -> bytes:
+def write_create(*, input_file: str, api: Api, intent: str, root: str = ROOT) -> bytes:
     """The body that submits an uploaded file, with our mark on it."""
     return msgspec.json.encode(
         {
             "input_file_id": input_file,
-            "endpoint": "/v1" + PATHS[api],
+            "endpoint": root + PATHS[api],
             "completion_window": WINDOW,
             "metadata": {INTENT_KEY: intent},
         }
@@ -220,12 +250,17 @@ def write_create(*, input_file: str, api: Api, intent: str) -> bytes:
 
 def read_file(body: bytes) -> str:
     """The id of a file object. Raises ValueError when it is none."""
-    return _decoded(body, _File).id
+    return decoded(body, _File).id
+
+
+def read_file_status(body: bytes) -> str | None:
+    """How far the service is with a file, in its own word. Raises ValueError when it is no file."""
+    return decoded(body, _File).status
 
 
 def read_files(body: bytes) -> tuple[list[tuple[str, str]], str | None]:
     """The ids and names on a page of a list, and the cursor of the next one."""
-    page = _decoded(body, _Page)
-    files = [_decoded(bytes(raw), _File) for raw in page.data]
+    page = decoded(body, _Page)
+    files = [decoded(bytes(raw), _File) for raw in page.listed]
     more = page.has_more is not False and files
     return [(file.id, file.filename or "") for file in files], files[-1].id if more else None

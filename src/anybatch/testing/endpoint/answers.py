@@ -1,4 +1,4 @@
-"""Answers, and how they look in OpenAI's four apis."""
+"""Answers, and how they look in OpenAI's six apis."""
 
 import hashlib
 import math
@@ -13,6 +13,7 @@ import msgspec
 from ...core.model import Api, Json
 from .call import Call, count_tokens
 from .instances import instance
+from .wordless import finding, picture
 
 Finish = Literal["stop", "length", "content_filter"]
 
@@ -27,6 +28,7 @@ class Answer:
     """What the model says, in no api's shape."""
 
     text: str = ""
+    """For moderations what is found in the input, in words; for images what they show."""
     _: KW_ONLY
     finish: Finish = "stop"
     refusal: str | None = None
@@ -203,6 +205,34 @@ def embed(text: str, dimensions: int = DIMENSIONS) -> list[float]:
     return [round(number / length, 6) for number in numbers]
 
 
+def _moderation(answer: Answer, call: Call, tokens: Tokens) -> Json:
+    said = call.inputs if len(call.inputs) > 1 else [answer.text]
+    results = [finding(text) for text in said]
+    return {"id": f"modr-{call.number}", "model": call.model, "results": results}
+
+
+def _images(answer: Answer, call: Call, tokens: Tokens) -> Json:
+    shown = [
+        f"{answer.text} {number}" if number else answer.text
+        for number in range(call.json.get("n") or 1)
+    ]
+    if call.json.get("response_format") == "url":
+        images = [{"url": f"https://images.example/{_name(text)}.png"} for text in shown]
+    else:
+        images = [{"b64_json": b64encode(picture(text)).decode()} for text in shown]
+    usage = {
+        "input_tokens": tokens.used,
+        "input_tokens_details": {"text_tokens": tokens.used, "image_tokens": 0},
+        "output_tokens": tokens.made,
+        "total_tokens": tokens.used + tokens.made,
+    }
+    return {"created": CREATED, "data": images, "output_format": "png", "usage": usage}
+
+
+def _name(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
 def _base64(vector: Sequence[float]) -> Any:
     return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
@@ -212,4 +242,6 @@ WRITERS: Final[dict[Api, Callable[[Answer, Call, Tokens], Json]]] = {
     "openai.responses": _responses,
     "openai.embeddings": _embeddings,
     "openai.completions": _completions,
+    "openai.moderations": _moderation,
+    "openai.images": _images,
 }

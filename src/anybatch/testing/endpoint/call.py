@@ -11,6 +11,8 @@ PATHS: Final[dict[str, Api]] = {
     "/responses": "openai.responses",
     "/embeddings": "openai.embeddings",
     "/completions": "openai.completions",
+    "/moderations": "openai.moderations",
+    "/images/generations": "openai.images",
 }
 
 BUDGETS: Final[dict[Api, tuple[str, ...]]] = {
@@ -18,6 +20,8 @@ BUDGETS: Final[dict[Api, tuple[str, ...]]] = {
     "openai.responses": ("max_output_tokens",),
     "openai.embeddings": (),
     "openai.completions": ("max_tokens",),
+    "openai.moderations": (),
+    "openai.images": (),
 }
 """The fields that bound an answer's length."""
 
@@ -40,7 +44,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     json: Json
     model: str
     prompt: str
-    """The last user message; for embeddings and completions the inputs, one per line."""
+    """The last user message; for apis without messages the inputs, one per line."""
     tokens_in: int
     custom_id: str | None = None
     """Its name as a row of a batch; None: it is a call of its own."""
@@ -76,7 +80,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> list[str]:
-        """The texts to embed or to complete."""
+        """The texts to embed, to complete, to moderate or to draw."""
         return [text for _, text in messages(self.api, self.json)]
 
 
@@ -94,6 +98,10 @@ def messages(api: Api, body: Json) -> list[tuple[str, str]]:
             return _responses_messages(body)
         case "openai.embeddings":
             return [("user", text) for text in _texts(body["input"])]
+        case "openai.moderations":
+            return [("user", text) for text in _moderated(body["input"])]
+        case "openai.images":
+            return [("user", _texts(body["prompt"])[0])]
         case "openai.completions":
             return [("user", text) for text in _texts(body["prompt"])]
         case _:
@@ -133,6 +141,12 @@ def _texts(given: Any) -> list[str]:
     if given and isinstance(given[0], int):
         return [" ".join(map(str, given))]
     return [part if isinstance(part, str) else " ".join(map(str, part)) for part in given]
+
+
+def _moderated(given: Any) -> list[str]:
+    """One text, several, or one input in parts, of which some have a text."""
+    in_parts = isinstance(given, list) and bool(given) and isinstance(given[0], dict)
+    return [text_of(given)] if in_parts else _texts(given)
 
 
 def dig(body: Json, *names: str) -> Json | None:

@@ -9,6 +9,7 @@ from ..service.faults import (
     Altered,
     Cut,
     Delay,
+    Drip,
     Fault,
     Mangled,
     Spoiled,
@@ -57,6 +58,8 @@ def plan(call: Call, fault: Fault | None, answer: Answerer) -> Plan:
             return _altered(executed(call, answer), fault)
         case Unrun() | Mangled():
             raise ValueError(f"{fault!r} befalls the rows of a batch, and this is a call")
+        case Drip():
+            raise ValueError(f"{fault!r} befalls operations on a service, and this is a call")
         case _:
             assert_never(fault)
 

@@ -25,6 +25,8 @@ REQUIRED = {
     "openai.responses": "input",
     "openai.embeddings": "input",
     "openai.completions": "prompt",
+    "openai.moderations": "input",
+    "openai.images": "prompt",
 }
 
 

@@ -9,6 +9,7 @@ from ...core.model import Api, Failure
 from ...wire import gemini_batch as wire
 from ...wire.batch import RemoteBatch, ResultLine
 from ...wire.gemini import CODES
+from ...wire.gemini_files import RemoteFile
 from ..batches.ledger import AcceptedBatch, moment
 from ..batches.life import Life, Problem, Stage
 from ..batches.rows import Reader, Row
@@ -94,7 +95,7 @@ class Batch(Running):
             self._inline = b"[" + b",".join(results.read().splitlines()) + b"]"
             return
         name = f"files/batch-{self.id.removeprefix('batches/')}"
-        made = wire.RemoteFile(name=name)
+        made = RemoteFile(name=name)
         kept = self._files.keep(made, results, at=at, batch=self.id, late=self.fate.late_files)
         self._file = kept.id
 

@@ -96,6 +96,10 @@ class Batches:
         await self._book.settle(unseen=unseen)
         self._files.expire()
 
+    async def look_away(self) -> None:
+        await self._book.look_away()
+        self._files.expire()
+
     def renew(self) -> None:
         self._book.renew()
 

@@ -16,7 +16,7 @@ from .answers import SHAPE
 from .batches import Batches
 from .desk import MB, Quotas
 from .files import Files
-from .service import Service
+from .service import OPERATIONS, Service
 
 INSTANT: Final = Phases()
 SYSTEM: Final = SystemClock()
@@ -34,6 +34,9 @@ class FakeGemini(Hosted):
     Operations are `start` and `upload` (of a file), `files`, `file`, `download` and `delete`;
     `create`, `poll`, `list`, `cancel` and `remove` (of a batch); and `call` (in real time).
     """
+
+    operations = OPERATIONS
+    root = "/v1beta"
 
     def __init__(
         self,
@@ -78,7 +81,8 @@ class FakeGemini(Hosted):
         files = Files(there)
         accepted = Batches(there, files)
         service = Service(files, accepted, self.calls, there.vault, key=key)
-        front = Front(service, faults or {}, there.ledger.note, latency=latency)
+        note = there.ledger.note
+        front = Front(service, faults or {}, note, latency=latency, now=there.now)
         super().__init__(
             front,
             batches=accepted,
@@ -87,13 +91,3 @@ class FakeGemini(Hosted):
             mistakes=(front.mistakes, there.runner.mistakes),
             port=port,
         )
-
-    @property
-    def address(self) -> str:
-        """What the official client takes as its base URL."""
-        return self._server.address
-
-    @property
-    def base_url(self) -> str:
-        """The same up to and including `/v1beta`."""
-        return f"{self.address}/v1beta"

@@ -10,7 +10,7 @@ from typing import Final
 
 from ...core.model import Json
 from ...wire.answer import Malformed
-from ...wire.gemini_batch import RemoteFile, read_file
+from ...wire.gemini_files import RemoteFile, read_file
 from ..batches.ledger import KeptFile, moment
 from ..service.front import Operation
 from ..service.http1 import Extent, Head, Reply, digest_of

@@ -1,6 +1,5 @@
 """The fake service behind the front: which call is which operation, and who performs it."""
 
-import re
 from functools import partial
 from typing import Final
 
@@ -8,8 +7,9 @@ from ...wire.gemini import read_path
 from ..batches.realtime import RealTime
 from ..batches.vault import Vault
 from ..service.faults import Status
-from ..service.front import Operation, Refused
+from ..service.front import Operation
 from ..service.http1 import Body, Head, Reply
+from ..service.routes import Routes
 from .batches import Batches
 from .calls import read_call
 from .errors import bad_key, failure
@@ -17,21 +17,22 @@ from .files import Files
 
 _VERSION: Final = r"/v1(?:beta|alpha)?"
 _MODEL: Final = rf"{_VERSION}/(?:models|tunedModels)/[^/:]+"
-_ROUTES: Final = (
+_FILE: Final = r"(?P<id>files/[^/:]+)"
+_BATCH: Final = r"(?P<id>batches/[^/:]+)"
+ROUTES: Final = Routes(
     ("POST", rf"/upload{_VERSION}/files", "start"),
     ("GET", rf"{_VERSION}/files", "files"),
-    ("GET", rf"(?:/download)?{_VERSION}/(?P<name>files/[^/:]+):download", "download"),
-    ("GET", rf"{_VERSION}/(?P<name>files/[^/:]+)", "file"),
-    ("DELETE", rf"{_VERSION}/(?P<name>files/[^/:]+)", "delete"),
+    ("GET", rf"(?:/download)?{_VERSION}/{_FILE}:download", "download"),
+    ("GET", rf"{_VERSION}/{_FILE}", "file"),
+    ("DELETE", rf"{_VERSION}/{_FILE}", "delete"),
     ("POST", rf"{_MODEL}:(?:batchGenerateContent|asyncBatchEmbedContent)", "create"),
     ("GET", rf"{_VERSION}/batches", "list"),
-    ("GET", rf"{_VERSION}/(?P<name>batches/[^/:]+)", "poll"),
-    ("POST", rf"{_VERSION}/(?P<name>batches/[^/:]+):cancel", "cancel"),
-    ("DELETE", rf"{_VERSION}/(?P<name>batches/[^/:]+)", "remove"),
+    ("GET", rf"{_VERSION}/{_BATCH}", "poll"),
+    ("POST", rf"{_VERSION}/{_BATCH}:cancel", "cancel"),
+    ("DELETE", rf"{_VERSION}/{_BATCH}", "remove"),
     ("POST", rf"{_MODEL}:(?:generateContent|embedContent)", "call"),
 )
-ROUTES: Final = [(method, re.compile(pattern), name) for method, pattern, name in _ROUTES]
-"""Method, address, and what that is called; what stands first wins."""
+OPERATIONS: Final = ROUTES.names | {"upload"}
 
 
 class Service:
@@ -48,10 +49,10 @@ class Service:
 
     @property
     def operations(self) -> frozenset[str]:
-        return frozenset((*(name for _, _, name in ROUTES), "upload"))
+        return OPERATIONS
 
     def name(self, head: Head) -> str | Reply:
-        name, _ = _route(head)
+        name = ROUTES.find(head).name
         if name == "start" and "upload_id" in head.query:
             return "upload"  # whose address is its key
         key = head.headers.get("x-goog-api-key") or head.query.get("key")
@@ -66,21 +67,15 @@ class Service:
         return failure(fault)
 
     async def perform(self, operation: Operation) -> Reply:
-        try:
-            return await self._performed(operation)
-        except Refused as refused:
-            return refused.reply
-
-    async def _performed(self, operation: Operation) -> Reply:
         if operation.name in ("create", "list", "poll", "cancel", "remove"):
             return await self._on_batches(operation)
         if operation.name == "call":
             return self._call(operation)
-        await self._batches.settle()  # which may make files
+        await self._batches.look_away()  # which may make files
         return self._on_files(operation)
 
     async def _on_batches(self, operation: Operation) -> Reply:
-        _, name = _route(operation.head)
+        name = ROUTES.find(operation.head).id
         match operation.name:
             case "create":
                 return await self._batches.create(operation)
@@ -95,7 +90,7 @@ class Service:
 
     def _on_files(self, operation: Operation) -> Reply:
         head = operation.head
-        _, name = _route(head)
+        name = ROUTES.find(head).id
         match operation.name:
             case "start":
                 return self._files.start(operation)
@@ -114,12 +109,3 @@ class Service:
         named = read_path(operation.path)
         assert named is not None
         return self._calls.reply(operation.body, partial(read_call, *named))
-
-
-def _route(head: Head) -> tuple[str, str]:
-    """The operation that a call is, and the file or batch that it names; neither if unknown."""
-    for method, pattern, name in ROUTES:
-        found = pattern.fullmatch(head.path)
-        if found is not None and head.method == method:
-            return name, found.groupdict().get("name") or ""
-    return "", ""

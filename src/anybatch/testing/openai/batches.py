@@ -46,8 +46,8 @@ class Batches:
 
     async def list(self, query: Mapping[str, str]) -> Reply:
         shown = []
+        await self._registry.look(*self._registry.all)
         for batch in reversed(self._registry.all):
-            await self._look(batch)
             batch.lists += 1
             if batch.lists > batch.fate.unlisted:
                 shown.append(batch)
@@ -67,6 +67,10 @@ class Batches:
 
     async def settle(self, *, unseen: bool = False) -> None:
         await self._registry.settle(unseen=unseen)
+        self._files.expire()
+
+    async def look_away(self) -> None:
+        await self._registry.look_away()
         self._files.expire()
 
     def renew(self) -> None:

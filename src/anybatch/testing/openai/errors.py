@@ -7,6 +7,7 @@ import msgspec
 
 from ...core.model import Json
 from ..endpoint.errors import KINDS
+from ..service import front
 from ..service.faults import Status
 from ..service.http1 import Reply
 
@@ -14,9 +15,7 @@ JSON: Final = {"content-type": "application/json"}
 INVALID: Final = "invalid_request_error"
 
 
-class Refused(Exception):
-    """An operation that is answered with an error."""
-
+class Refused(front.Refused):
     def __init__(
         self,
         status: int,
@@ -27,9 +26,9 @@ class Refused(Exception):
         headers: Mapping[str, str] | None = None,
         more: Json | None = None,
     ) -> None:
-        super().__init__(message)
-        error = write_error(message, INVALID if status < 429 else KINDS[status][0], param, code)
-        self.reply = json_reply({**error, **(more or {})}, status=status, headers=headers)
+        kind = INVALID if status < 429 else KINDS[status][0]
+        error = {**write_error(message, kind, param, code), **(more or {})}
+        super().__init__(json_reply(error, status=status, headers=headers))
 
 
 def write_error(message: str, type: str, param: str | None, code: str | None) -> Json:

@@ -1,7 +1,7 @@
 """`FakeOpenAI`: files, batches and calls at one address."""
 
 from collections.abc import Collection
-from typing import Final
+from typing import ClassVar, Final
 
 from ...clock import Clock, SystemClock
 from ..batches.desk import Desk
@@ -18,8 +18,9 @@ from ..service.front import Faults, Front
 from ..service.http1 import Application, Body, Connection, Head
 from .batches import Batches
 from .desk import Quotas
+from .dialect import Dialect, Translated
 from .files import MB, Files
-from .service import Service
+from .service import OPERATIONS, Service
 
 INSTANT: Final = Phases()
 SHAPE: Final = Shape(write=write_answer, failure=failure)
@@ -39,6 +40,10 @@ class FakeOpenAI(Hosted):
     Between `start()` and `close()` it may be stopped and started again, as by an outage: it keeps
     its port, its files, its batches and its books. The end of a `with` block closes it.
     """
+
+    operations = OPERATIONS
+    dialect: ClassVar[type[Dialect]] = Dialect
+    """In which words it is spoken to: another one makes a fake of another service."""
 
     def __init__(
         self,
@@ -88,20 +93,18 @@ class FakeOpenAI(Hosted):
         files = Files(desk)
         accepted = Batches(desk, files)
         service = Service(files, accepted, desk.vault, key=key)
-        front = Front(service, faults or {}, desk.ledger.note, latency=latency)
+        note = desk.ledger.note
+        spoken = self.dialect()
+        performer = spoken.performer(service)
+        front = Front(performer, faults or {}, note, latency=latency, now=desk.now)
         super().__init__(
-            Both(front, self.calls.service),
+            Translated(Both(front, self.calls.service), spoken.head),
             batches=accepted,
             ledger=desk.ledger,
             vault=desk.vault,
             mistakes=(front.mistakes, desk.runner.mistakes, self.calls.service.mistakes),
             port=port,
         )
-
-    @property
-    def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL."""
-        return f"{self._server.address}/v1"
 
 
 class Both:

@@ -6,23 +6,24 @@ from ..batches.vault import Vault
 from ..service.faults import Status
 from ..service.front import Operation
 from ..service.http1 import Body, Head, Reply
+from ..service.routes import ID, Routes
 from .batches import Batches
-from .errors import Refused, failure
+from .errors import failure
 from .files import Files
 
-OPERATIONS: Final = {
-    ("POST", "files"): "upload",
-    ("GET", "files"): "files",
-    ("GET", "files/*"): "file",
-    ("GET", "files/*/content"): "download",
-    ("DELETE", "files/*"): "delete",
-    ("POST", "batches"): "create",
-    ("GET", "batches"): "list",
-    ("GET", "batches/*"): "poll",
-    ("POST", "batches/*/cancel"): "cancel",
-}
-"""Method and address, without `/v1/` and with a star for an id -> what it is called."""
-ADDRESSES: Final = {address for _, address in OPERATIONS}
+_ROOT: Final = "(?:/v1)?"
+ROUTES: Final = Routes(
+    ("POST", f"{_ROOT}/files", "upload"),
+    ("GET", f"{_ROOT}/files", "files"),
+    ("GET", f"{_ROOT}/files/{ID}", "file"),
+    ("GET", f"{_ROOT}/files/{ID}/content", "download"),
+    ("DELETE", f"{_ROOT}/files/{ID}", "delete"),
+    ("POST", f"{_ROOT}/batches", "create"),
+    ("GET", f"{_ROOT}/batches", "list"),
+    ("GET", f"{_ROOT}/batches/{ID}", "poll"),
+    ("POST", f"{_ROOT}/batches/{ID}/cancel", "cancel"),
+)
+OPERATIONS: Final = ROUTES.names
 
 
 class Service:
@@ -36,19 +37,17 @@ class Service:
 
     @property
     def operations(self) -> frozenset[str]:
-        return frozenset(OPERATIONS.values())
+        return OPERATIONS
 
     def name(self, head: Head) -> str | Reply:
         if self._key is not None and head.headers.get("authorization") != f"Bearer {self._key}":
             return failure(Status(401))
-        address, _ = _address(head)
-        if address not in ADDRESSES:
+        route = ROUTES.find(head)
+        if not route.is_address:
             message = f"Invalid URL ({head.method} {head.path})"
             return failure(Status(404, message=message, code="unknown_url"))
-        name = OPERATIONS.get((head.method, address))
-        if name is None:
-            return failure(Status(405, message=f"Not allowed to {head.method} on {head.path}."))
-        return name
+        refused = Status(405, message=f"Not allowed to {head.method} on {head.path}.")
+        return route.name or failure(refused)
 
     def body(self, head: Head) -> Body:
         return Body(self._vault.path() if self.name(head) == "upload" else None)
@@ -57,19 +56,13 @@ class Service:
         return failure(fault)
 
     async def perform(self, operation: Operation) -> Reply:
-        try:
-            return await self._performed(operation)
-        except Refused as refused:
-            return refused.reply
-
-    async def _performed(self, operation: Operation) -> Reply:
         head = operation.head
-        _, id = _address(head)
+        id = ROUTES.find(head).id
         match operation.name:
             case "upload":
                 return self._files.upload(operation)
             case "files":
-                await self._batches.settle()  # which may make some
+                await self._batches.look_away()  # which may make some
                 return self._files.list(head.query)
             case "file":
                 return self._files.get(id)
@@ -87,11 +80,3 @@ class Service:
                 return await self._batches.cancel(id)
             case name:
                 raise ValueError(f"no operation is called {name!r}")
-
-
-def _address(head: Head) -> tuple[str, str]:
-    """The address with a star for an id, and that id."""
-    kind, *rest = head.path.removeprefix("/v1").strip("/").split("/")
-    if not rest:
-        return kind, ""
-    return "/".join((kind, "*", *rest[1:])), rest[0]
