@@ -1,0 +1,68 @@
+"""`anybatch serve`: a batch API on this machine, until a signal says to stop."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from .. import loops
+from ..errors import BadSettings, MissingExtra
+from ..settings import FILE, Settings, load
+from .leave import leave
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOPPED = 0
+_PATIENCE_S = 4.8
+"""What is in flight may finish for four seconds; what hangs on longer is not waited for."""
+
+
+def serve_command(
+    *, host: str | None, port: int | None, config: Path | None, store: Path | None
+) -> int:
+    """Serve. The address is the first line on stdout; the log is on stderr."""
+    try:
+        from ..server.serving import serve, serving_of
+    except ModuleNotFoundError as e:
+        raise MissingExtra("a server", extra="server") from e
+    serving = serving_of(_settings(config, store), host=host, port=port)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def heed() -> None:
+            if stop.is_set():
+                leave(_STOPPED)  # somebody is in a hurry; what was accepted is safe
+            stop.set()
+            loop.call_later(_PATIENCE_S, leave, _STOPPED)
+
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, heed)
+        await serve(serving, stop=stop, ready=_say)
+
+    try:
+        loops.run(main())
+    except BaseExceptionGroup as group:
+        raise _first_leaf(group) from group
+    return 0
+
+
+def _settings(config: Path | None, store: Path | None) -> Settings:
+    folder = Path.cwd()
+    if config is not None:
+        if config.name != FILE or not config.is_file():
+            raise BadSettings(f"--config {str(config)!r} is not a file called {FILE}")
+        folder = config.parent
+    return load(folder=folder, environment=os.environ, store=store)
+
+
+def _say(address: str) -> None:
+    print(f"{address}/v1", flush=True)
+    print("Ctrl-C stops it; what was accepted goes on when it is started again.", file=sys.stderr)
+
+
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first thing that went wrong: what is grouped with it followed from it."""
+    first = group.exceptions[0]
+    return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,1 @@
+"""A Batch API in the providers' own protocols, for any model."""

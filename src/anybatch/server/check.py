@@ -1,0 +1,195 @@
+"""Looking at the input of an order: what is wrong with it, or the runs that it becomes.
+
+One pass: each good line goes straight into the run of the place where it will be answered.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ..core.model import Run
+from ..core.served import Order, Problem, Ready
+from ..datasets.jsonlines import raw_lines
+from ..engine.intake import forget
+from ..engine.readymade import ReadyRun
+from ..errors import UsageError
+from ..store.served import ServedStore
+from .face import Face
+from .routes import Route, find
+from .shared import ServingWorkspace
+
+MAX_LINE_BYTES = 32 * 1024 * 1024
+"""What is longer is cut, and then it cannot be read: so no line takes all memory."""
+_BLOCK_BYTES = 1 << 20
+_AT_ONCE = 256
+_KEPT_PROBLEMS = 1_000
+"""So many are told one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checking:
+    """What looking at an order takes."""
+
+    workspace: ServingWorkspace
+    store: ServedStore
+    routes: tuple[Route, ...]
+    faces: Mapping[str, Face]
+
+
+def check(on: Checking, order: Order, path: Path | None) -> Order:
+    """`order` with its runs, or with what is wrong with it. `path` is where its input lies.
+
+    Leaves no run behind where something is wrong.
+    """
+    _forget_earlier(on, order)
+    face = on.faces[order.face]
+    if path is None:
+        return _failed(order, [face.unknown_input(order)])
+    with ExitStack() as left:
+        sorted_out = _Sorted(on, order, left)
+        try:
+            problems, total = sorted_out.read(path)
+        except FileNotFoundError:
+            return _failed(order, [face.unknown_input(order)])
+        if problems:
+            return _failed(order, problems)
+        runs = sorted_out.finish()
+    models = sorted_out.models
+    return replace(
+        order,
+        total=total,
+        model=next(iter(models)) if len(models) == 1 else None,
+        runs=tuple(run.id for run in runs),
+    )
+
+
+def _failed(order: Order, problems: list[Problem]) -> Order:
+    return replace(order, total=0, problems=tuple(problems))
+
+
+def run_id(order: Order, place: int) -> str:
+    """The id of one of its runs: the same whenever it is looked at, so that what was left by a
+    server that died is found."""
+    return f"{order.id.rpartition('_')[2]}-{place}"
+
+
+def _forget_earlier(on: Checking, order: Order) -> None:
+    """Remove what was planned by a server that died before it could say so.
+
+    Nobody else plans under these ids, so it need not be known to be dead: it may have been on
+    another machine, or in another container.
+    """
+    for place in count():
+        name = run_id(order, place)
+        folder = on.store.folder(name)
+        if on.store.has_run(name):
+            on.store.delete(name)
+        elif not folder.exists():
+            return
+        forget(folder)
+
+
+@dataclass(slots=True)
+class _Going:
+    """A run, and the requests that it gets next."""
+
+    run: ReadyRun
+    requests: list[Ready] = field(default_factory=list)
+
+    def flush(self) -> None:
+        if self.requests:
+            self.run.add(self.requests)
+            self.requests.clear()
+
+
+class _Sorted:
+    """The requests of one input, each in the run of the place where it is answered."""
+
+    def __init__(self, on: Checking, order: Order, left: ExitStack) -> None:
+        self._on = on
+        self._order = order
+        self._left = left
+        self._face = on.faces[order.face]
+        self._runs: dict[tuple[str, str], _Going] = {}
+        """By the pattern of the route and the model: a batch API takes one model at a time."""
+        self._problems: list[Problem] = []
+        self._more = 0
+        self._route_of = lru_cache(maxsize=1024)(self._found)
+        self.models: set[str] = set()
+
+    def read(self, path: Path) -> tuple[list[Problem], int]:
+        """What is wrong, and how many requests there are."""
+        reader, total = self._face.reader(self._order), 0
+        with open(path, "rb", buffering=_BLOCK_BYTES) as file:
+            for number, line, _ in raw_lines(file, most=MAX_LINE_BYTES):
+                read = reader.read(number, line)
+                if read is None:
+                    continue
+                total += 1
+                if isinstance(read, Problem):
+                    self._note(read)
+                else:
+                    self._add(read, number)
+        problem = reader.end()
+        if problem is not None:
+            self._note(problem)
+        return self._told(), total
+
+    def _add(self, request: Ready, number: int) -> None:
+        route = self._route_of(request.model)
+        if route is None:
+            self._note(self._face.unserved(request.model, number))
+            return
+        self.models.add(request.model)
+        if self._problems:
+            return  # nothing of it will run; the rest is looked at all the same
+        going = self._runs.get((route.model, request.model))
+        going = going or self._begin(route, request.model, number)
+        if going is None:
+            return
+        going.requests.append(request)
+        if len(going.requests) >= _AT_ONCE:
+            going.flush()
+
+    def _found(self, model: str) -> Route | None:
+        return find(self._on.routes, model)
+
+    def _begin(self, route: Route, model: str, number: int) -> _Going | None:
+        spec = route.spec(model, self._order.api)
+        name = run_id(self._order, len(self._runs))
+        try:
+            run = self._on.workspace.ready_made(spec, run_id=name, source=self._order.id)
+        except UsageError as e:
+            problem = self._face.unserved(model, number)
+            self._note(replace(problem, message=f"{problem.message} {e}"))
+            return None
+        going = _Going(self._left.enter_context(run))
+        self._runs[route.model, model] = going
+        return going
+
+    def _note(self, problem: Problem) -> None:
+        if len(self._problems) < _KEPT_PROBLEMS:
+            self._problems.append(problem)
+        else:
+            self._more += 1
+
+    def _told(self) -> list[Problem]:
+        if not self._more:
+            return self._problems
+        more = replace(self._problems[-1], line=None, param=None)
+        return [*self._problems, replace(more, message=f"{self._more:,} more lines are wrong.")]
+
+    def finish(self) -> list[Run]:
+        """Write down the runs."""
+        return list(self._finished())
+
+    def _finished(self) -> Iterator[Run]:
+        now = self._on.workspace.clock.now()
+        for going in self._runs.values():
+            going.flush()
+            yield going.run.finish(now=now)

@@ -1,0 +1,101 @@
+"""What a protocol promises the rest of the server, and what may be said to any of them.
+
+Behind it nothing knows a protocol: an order is read, run and written by the face it came by.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import Scope
+
+from ..core.model import Result
+from ..core.served import Order, Problem, Ready
+
+
+class Absent(Exception):
+    """It is not there, or it is not the caller's: nobody is told which."""
+
+    def __init__(self, noun: str, id: str) -> None:
+        super().__init__(f"no {noun} {id!r}")
+        self.noun = noun
+        self.id = id
+
+
+class Reader(Protocol):
+    """Reads the lines of one input."""
+
+    def read(self, number: int, line: bytes) -> Ready | Problem | None:
+        """The request on a line, or what is wrong with it; None: nothing is on it."""
+        ...
+
+    def end(self) -> Problem | None:
+        """What is wrong with the input as a whole."""
+        ...
+
+
+class Line(NamedTuple):
+    """A line of a result file."""
+
+    ok: bool
+    """Whether it is an answer: it belongs into the output then, else among the errors."""
+    content: bytes
+    """With its newline."""
+
+
+class Face(Protocol):
+    """One protocol."""
+
+    name: str
+    id_prefix: str
+    """How the ids of its orders begin."""
+    input_purpose: str
+    """What a file is for that is the input of an order."""
+    output_purpose: str
+    """What the files are for that are made of its results."""
+
+    def claims(self, scope: Scope) -> bool:
+        """Whether a call is made in this protocol: some have paths in common."""
+        ...
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """What it answers to."""
+        ...
+
+    def failure(self, status: int, message: str) -> Response:
+        """What is said of a call that nothing of its own answers: of a path that is not there, a
+        key that is wrong, a mistake of ours."""
+        ...
+
+    def reader(self, order: Order) -> Reader: ...
+
+    def unknown_input(self, order: Order) -> Problem:
+        """That the input of an order is not there."""
+        ...
+
+    def unserved(self, model: str, number: int | None) -> Problem:
+        """That nothing answers for a model here."""
+        ...
+
+    def write_line(self, name: str, result: Result | None, *, order: Order, n: int) -> Line:
+        """What became of request `n`, the client's `name`; `result` is None if it never ran."""
+        ...
+
+    def output_name(self, order: Order, *, ok: bool) -> str:
+        """What a result file is called."""
+        ...
+
+
+class Caller(NamedTuple):
+    """Who calls."""
+
+    owner: str
+    request_id: str
+
+
+def caller_of(request: Request) -> Caller:
+    """Who calls, as the front found out."""
+    caller: Caller = request.scope["anybatch.caller"]
+    return caller

@@ -1,0 +1,393 @@
+"""OpenAI's files, uploads, batches and models, as its SDKs call them."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+from starlette.concurrency import iterate_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
+
+from ..core.model import Json, Result
+from ..core.served import Order, Problem, StoredFile, Upload, UploadPart
+from ..store.blobs import Blob
+from ..wire import openai_asked as asking
+from ..wire import openai_served as wire
+from ..wire.openai_asked import Refused
+from . import routes
+from .desk import Desk
+from .face import Absent, Line, caller_of
+from .forms import BadForm, Form, TooLarge, take_body, take_form
+from .orders import Orders
+from .repeats import Answers, Repeats, Reused, digest_of
+from .results import answered_so_far
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+MAX_BODY_BYTES = 1 << 20
+"""Of a call that carries no file."""
+_HEAD_BYTES = 1 << 16
+FINAL = {"x-should-retry": "false"}
+"""Tells the SDKs that another try would end the same."""
+_ENCODER = msgspec.json.Encoder()
+_BYTES = "application/octet-stream"
+
+
+def _json(body: object) -> Response:
+    return Response(_ENCODER.encode(body), media_type="application/json")
+
+
+def _refusal(refused: Refused) -> Response:
+    return Response(
+        refused.body,
+        status_code=refused.status,
+        headers=dict(refused.headers),
+        media_type="application/json",
+    )
+
+
+def answering(handler: Handler) -> Handler:
+    """`handler`, with what it raises about a call said in the wire's envelope."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Refused as e:
+            return _refusal(e)
+        except Absent as e:
+            return _refusal(asking.absent(e.noun, e.id))
+        except TooLarge as e:
+            return _refusal(Refused(413, f"Too large: {e}."))
+        except BadForm as e:
+            return _refusal(Refused(400, f"{e}."))
+        except Reused:
+            said = "This Idempotency-Key was used before, with another request."
+            return _refusal(Refused(409, said, headers=FINAL))
+        except TimeoutError:
+            return _refusal(Refused(408, "The body did not arrive in time."))
+
+    return answered
+
+
+class OpenAIFace:
+    """See `face.Face`."""
+
+    name = "openai"
+    id_prefix = "batch_"
+    input_purpose = "batch"
+    output_purpose = "batch_output"
+
+    def __init__(self, desk: Desk, orders: Orders, models: tuple[routes.Route, ...]) -> None:
+        self._desk = desk
+        self._orders = orders
+        self._models = models
+        self._repeats = Repeats(desk.store, desk.clock)
+        self._since = desk.clock.now()
+
+    def claims(self, scope: Scope) -> bool:
+        return True
+
+    def routes(self) -> Sequence[BaseRoute]:
+        table: list[tuple[str, str, Handler]] = [
+            ("POST", "/v1/files", self.create_file),
+            ("GET", "/v1/files", self.list_files),
+            ("GET", "/v1/files/{id}", self.retrieve_file),
+            ("GET", "/v1/files/{id}/content", self.read_file),
+            ("DELETE", "/v1/files/{id}", self.delete_file),
+            ("POST", "/v1/uploads", self.create_upload),
+            ("POST", "/v1/uploads/{id}/parts", self.add_part),
+            ("POST", "/v1/uploads/{id}/complete", self.complete_upload),
+            ("POST", "/v1/uploads/{id}/cancel", self.cancel_upload),
+            ("POST", "/v1/batches", self.create_batch),
+            ("GET", "/v1/batches", self.list_batches),
+            ("GET", "/v1/batches/{id}", self.retrieve_batch),
+            ("POST", "/v1/batches/{id}/cancel", self.cancel_batch),
+            ("GET", "/v1/batches/{id}/output", self.read_output),
+            ("GET", "/v1/models", self.list_models),
+            ("GET", "/v1/models/{id:path}", self.retrieve_model),
+        ]
+        return [
+            Route(path, answering(handler), methods=[method]) for method, path, handler in table
+        ]
+
+    def failure(self, status: int, message: str) -> Response:
+        code = "invalid_api_key" if status == 401 else None
+        return _refusal(Refused(status, message, code=code))
+
+    # --- files ---
+
+    async def create_file(self, request: Request) -> Response:
+        form = await self._form(request, file="file", most=asking.MAX_FILE_BYTES)
+        try:
+            asked = asking.read_file_form(form.fields, filename=form.filename)
+            assert form.blob is not None
+            if asked.purpose == "batch":
+                _check_input(asked.name, form.blob)
+            owner = caller_of(request).owner
+            keep = partial(
+                self._desk.keep,
+                form.blob,
+                owner=owner,
+                name=asked.name,
+                purpose=asked.purpose,
+                kept_seconds=asked.kept_seconds,
+            )
+            file = await self._repeats.once(
+                request,
+                digest_of(asked, form.blob.digest),
+                make=lambda answers: keep(answers=answers),
+                find=lambda made: self._desk.file(made, owner=owner),
+            )
+        finally:
+            form.discard()
+        return _json(wire.write_file(file))
+
+    async def _form(self, request: Request, *, file: str, most: int) -> Form:
+        return await take_form(request, file=file, new=self._desk.blobs.begin, most=most)
+
+    async def list_files(self, request: Request) -> Response:
+        cursor = asking.read_cursor(request.query_params, usual=10_000, most=10_000)
+        found = await self._desk.files(
+            owner=caller_of(request).owner,
+            most=cursor.limit + 1,
+            after=cursor.after,
+            purpose=request.query_params.get("purpose"),
+            newest_first=cursor.newest_first,
+        )
+        return _page(found, cursor, wire.write_file)
+
+    async def _file(self, request: Request) -> StoredFile:
+        return await self._desk.file(_id(request), owner=caller_of(request).owner)
+
+    async def retrieve_file(self, request: Request) -> Response:
+        return _json(wire.write_file(await self._file(request)))
+
+    async def read_file(self, request: Request) -> Response:
+        file = await self._file(request)
+        return FileResponse(self._desk.blobs.file(file.id), media_type=_BYTES)
+
+    async def delete_file(self, request: Request) -> Response:
+        await self._desk.delete(_id(request), owner=caller_of(request).owner)
+        return _json(wire.write_deleted(_id(request)))
+
+    # --- uploads ---
+
+    async def create_upload(self, request: Request) -> Response:
+        asked = asking.read_upload(await take_body(request, most=MAX_BODY_BYTES))
+        owner = caller_of(request).owner
+        begin = partial(
+            self._desk.begin_upload,
+            owner=owner,
+            name=asked.name,
+            purpose=asked.purpose,
+            mime_type=asked.mime_type,
+            size=asked.size,
+            kept_seconds=asked.kept_seconds,
+            lives=asking.UPLOAD_LIVES,
+        )
+        upload = await self._repeats.once(
+            request,
+            digest_of(asked),
+            make=lambda answers: begin(answers=answers),
+            find=lambda made: self._desk.upload(made, owner=owner),
+        )
+        return _json(wire.write_upload(upload))
+
+    async def add_part(self, request: Request) -> Response:
+        upload = await self._desk.upload(_id(request), owner=caller_of(request).owner)
+        _check_pending(upload.status)
+        form = await self._form(request, file="data", most=asking.MAX_PART_BYTES)
+        try:
+            if form.blob is None:
+                raise asking.missing("data")
+            part = await self._repeats.once(
+                request,
+                form.blob.digest,
+                make=partial(self._add_part, upload, form.blob),
+                find=partial(self._part, upload),
+            )
+        finally:
+            form.discard()
+        return _json(wire.write_part(part))
+
+    async def _add_part(self, upload: Upload, blob: Blob, answers: Answers) -> UploadPart:
+        there = sum(part.size for part in await self._desk.parts(upload))
+        if there + blob.size > upload.size:
+            said = f"The parts come to more than the {upload.size} bytes of the upload."
+            raise Refused(400, said, param="data")
+        part = await self._desk.add_part(upload, blob, answers=answers)
+        if part is None:
+            raise _not_pending("completed")
+        return part
+
+    async def _part(self, upload: Upload, part_id: str) -> UploadPart:
+        for part in await self._desk.parts(upload):
+            if part.id == part_id:
+                return part
+        raise Absent("Part", part_id)
+
+    async def complete_upload(self, request: Request) -> Response:
+        upload = await self._desk.upload(_id(request), owner=caller_of(request).owner)
+        asked = asking.read_complete(await take_body(request, most=MAX_BODY_BYTES))
+        if upload.file_id is not None:  # said twice, because the answer was lost
+            file = await self._desk.file(upload.file_id, owner=upload.owner)
+            return _json(wire.write_upload(upload, file))
+        _check_pending(upload.status)
+        there = {part.id: part.size for part in await self._desk.parts(upload)}
+        for part_id in asked.part_ids:
+            if part_id not in there:
+                raise Refused(400, f"No such part: {part_id[:100]}", param="part_ids")
+        size = sum(there[part_id] for part_id in asked.part_ids)
+        if size != upload.size:
+            said = f"The parts have {size} bytes, and the upload was to have {upload.size}."
+            raise Refused(400, said, param="part_ids")
+        blob, digest = await self._desk.join(asked.part_ids)
+        try:
+            if asked.md5 is not None and asked.md5.lower() != digest:
+                raise Refused(400, f"The MD5 of the file is {digest}.", param="md5")
+            if upload.purpose == "batch":
+                _check_input(upload.name, blob)
+            completed = await self._desk.complete(upload, blob)
+        finally:
+            blob.discard()
+        if completed is None:
+            raise _not_pending("completed")
+        return _json(wire.write_upload(*completed))
+
+    async def cancel_upload(self, request: Request) -> Response:
+        upload = await self._desk.upload(_id(request), owner=caller_of(request).owner)
+        if upload.status == "pending":
+            upload = await self._desk.cancel_upload(upload)
+        if upload.status != "cancelled":
+            raise _not_pending(upload.status)
+        return _json(wire.write_upload(upload))
+
+    # --- batches ---
+
+    async def create_batch(self, request: Request) -> Response:
+        asked = asking.read_create(await take_body(request, most=MAX_BODY_BYTES))
+        owner = caller_of(request).owner
+        accept = partial(
+            self._orders.accept,
+            owner=owner,
+            face=self,
+            api=asking.ENDPOINTS[asked.endpoint],
+            asked={
+                "endpoint": asked.endpoint,
+                "completion_window": asked.window,
+                "metadata": asked.metadata,
+            },
+            input_file=asked.input_file,
+            window=timedelta(hours=asked.hours),
+            kept_seconds=asked.kept_seconds,
+        )
+        order = await self._repeats.once(
+            request,
+            digest_of(asked),
+            make=lambda answers: accept(answers=answers),
+            find=lambda made: self._orders.order(made, owner=owner, face=self.name),
+        )
+        return self._batch(order)
+
+    def _batch(self, order: Order) -> Response:
+        return _json(self._write_batch(order))
+
+    def _write_batch(self, order: Order) -> Json:
+        return wire.write_batch(order, self._orders.sums(order))
+
+    async def list_batches(self, request: Request) -> Response:
+        cursor = asking.read_cursor(request.query_params, usual=20, most=100)
+        found = await self._orders.page(
+            owner=caller_of(request).owner,
+            face=self.name,
+            most=cursor.limit + 1,
+            after=cursor.after,
+        )
+        return _page(found, cursor, self._write_batch)
+
+    async def _order(self, request: Request) -> Order:
+        return await self._orders.order(
+            _id(request), owner=caller_of(request).owner, face=self.name
+        )
+
+    async def retrieve_batch(self, request: Request) -> Response:
+        return self._batch(await self._order(request))
+
+    async def cancel_batch(self, request: Request) -> Response:
+        order = await self._orders.cancel(await self._order(request))
+        if order.status in ("completed", "failed", "expired"):
+            said = f"Cannot cancel a batch with status '{order.status}'."
+            raise Refused(409, said, headers=FINAL)
+        return self._batch(order)
+
+    async def read_output(self, request: Request) -> Response:
+        """Ours: the answers that are there, while the batch runs."""
+        order = await self._order(request)
+        complete = {"anybatch-output": "complete" if order.is_over else "incomplete"}
+        if order.output_file is not None:
+            file = await self._desk.file(order.output_file, owner=order.owner)
+            path = self._desk.blobs.file(file.id)
+            return FileResponse(path, media_type=_BYTES, headers=complete)
+        lines: Iterator[bytes] = iter(())
+        if not order.is_over:
+            lines = answered_so_far(self._desk.store, order, self)
+        return StreamingResponse(iterate_in_threadpool(lines), media_type=_BYTES, headers=complete)
+
+    # --- models ---
+
+    async def list_models(self, request: Request) -> Response:
+        names = dict.fromkeys(routes.named(self._models))
+        return _json(wire.write_models(names, at=self._since))
+
+    async def retrieve_model(self, request: Request) -> Response:
+        name = _id(request)
+        if routes.find(self._models, name) is None:
+            raise Refused(404, f"The model '{name[:100]}' does not exist.", code="model_not_found")
+        return _json(wire.write_models([name], at=self._since)["data"][0])
+
+    # --- for the rest of the server ---
+
+    def reader(self, order: Order) -> wire.RequestReader:
+        return wire.RequestReader(order.asked["endpoint"])
+
+    def unknown_input(self, order: Order) -> Problem:
+        return wire.unknown_input(order.input_file)
+
+    def unserved(self, model: str, number: int | None) -> Problem:
+        return wire.unserved(model, number)
+
+    def write_line(self, name: str, result: Result | None, *, order: Order, n: int) -> Line:
+        return Line(*wire.write_line(name, result, order=order.id, n=n, ending=order.ending))
+
+    def output_name(self, order: Order, *, ok: bool) -> str:
+        return f"{order.id}_{'output' if ok else 'error'}.jsonl"
+
+
+def _id(request: Request) -> str:
+    return str(request.path_params["id"])
+
+
+def _page(found: list[Any] | None, cursor: asking.Cursor, write: Callable[[Any], Json]) -> Response:
+    """A page of which one entry more than asked for was looked up."""
+    if found is None:
+        raise asking.unknown_cursor(cursor.after or "")
+    listed = map(write, found[: cursor.limit])
+    return _json(wire.write_list(listed, has_more=len(found) > cursor.limit))
+
+
+def _check_input(name: str, blob: Blob) -> None:
+    with open(blob.path, "rb") as file:
+        asking.check_input_file(name, file.read(_HEAD_BYTES), size=blob.size)
+
+
+def _check_pending(status: str) -> None:
+    if status != "pending":
+        raise _not_pending(status)
+
+
+def _not_pending(status: str) -> Refused:
+    return Refused(400, f"The upload has the status '{status}': nothing can be done with it.")

@@ -1,0 +1,181 @@
+"""Orders: accepted, looked at, listed, cancelled; and moved on, one step after the other.
+
+All that is open is held in memory as it was last committed, so that a look costs no query.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..core.model import Api, Counts, Json, Usage
+from ..core.served import Order, StoredFile, Sums
+from ..engine.events import Progress
+from .desk import Desk
+from .face import Absent, Face
+from .repeats import Answers, to_nobody
+from .shared import ServingWorkspace
+
+_ANSWERED = ("succeeded", "truncated", "refused", "invalid_output")
+_REFUSED = ("too_long", "bad_request", "auth", "billing", "not_found_model")
+"""Outcomes that no later attempt changes, so that no count falls."""
+_REMEMBERED = 4096
+"""So many orders that are over are held in memory, too."""
+
+
+class Orders:
+    """Belongs to the event loop."""
+
+    def __init__(self, desk: Desk, workspace: ServingWorkspace) -> None:
+        self.desk = desk
+        self.store = desk.store
+        self.workspace = workspace
+        self.open: dict[str, Order] = {}
+        """In the order they were accepted."""
+        self.changed = asyncio.Event()
+        """Set when there is something new to do."""
+        self._over: dict[str, Order] = {}
+        self._progress: dict[str, dict[str, Progress]] = {}
+        # Guards the way from reading an order to writing it: two changes of one must not cross.
+        self._moving = asyncio.Lock()
+
+    def load(self) -> None:
+        """Take up what an earlier server has left. Called before anybody asks."""
+        for order in self.store.open_orders():
+            self.open[order.id] = order
+            for run_id in order.runs:
+                if self.store.has_run(run_id):
+                    self.note(order, self.workspace.progress(self.store.run(run_id)))
+
+    # --- for clients ---
+
+    async def accept(
+        self,
+        *,
+        owner: str,
+        face: Face,
+        api: Api,
+        asked: Json,
+        input_file: str,
+        window: timedelta,
+        kept_seconds: int,
+        answers: Answers = to_nobody,
+    ) -> Order:
+        """Take an order. It is durable when this returns."""
+        now = self.desk.clock.now()
+        file = await asyncio.to_thread(self.desk.find, input_file, owner=owner)
+        order = Order(
+            id=f"{face.id_prefix}{self.desk.new_id()}",
+            owner=owner,
+            face=face.name,
+            api=api,
+            asked=asked,
+            input_file=input_file,
+            input_size=0 if file is None else file.size,
+            created_at=now,
+            expires_at=now + window,
+            kept_seconds=kept_seconds,
+        )
+        await asyncio.to_thread(self.store.add_order, order, answered=answers(order.id))
+        self.open[order.id] = order
+        self.changed.set()
+        return order
+
+    async def order(self, order_id: str, *, owner: str, face: str) -> Order:
+        """Raises Absent."""
+        found = self.open.get(order_id) or self._over.get(order_id)
+        if found is None:
+            found = await asyncio.to_thread(self.store.order, order_id)
+            if found is not None and found.is_over:
+                self._remember(found)
+        if found is None or found.owner != owner or found.face != face:
+            raise Absent("Batch", order_id)
+        return found
+
+    async def page(
+        self, *, owner: str, face: str, most: int, after: str | None
+    ) -> list[Order] | None:
+        """At most so many, the newest first; None: the owner has none with the id `after`."""
+        page = partial(self.store.orders_of, owner, face=face, most=most, after=after)
+        found = await asyncio.to_thread(page)
+        return None if found is None else [self.open.get(order.id, order) for order in found]
+
+    async def cancel(self, order: Order) -> Order:
+        """The order as it stands then: being cancelled, unless it was over."""
+
+        def cancelled(present: Order) -> Order | None:
+            if present.is_over or present.status == "cancelling":
+                return None
+            return replace(present, status="cancelling", cancelling_at=self.desk.clock.now())
+
+        present = await self.move(order.id, cancelled)
+        if present.status == "cancelling":
+            await self.stop_runs(present)
+        return present
+
+    def sums(self, order: Order) -> Sums:
+        """What has become of its requests so far. No number in it ever falls but the usage."""
+        if order.is_over:
+            return Sums(order.completed, order.failed, order.usage)
+        looks = self._progress.get(order.id, {}).values()
+        return Sums(
+            completed=sum(_count(look.counts, _ANSWERED) for look in looks),
+            failed=sum(_count(look.counts, _REFUSED) for look in looks),
+            usage=sum((look.usage for look in looks), Usage()),
+        )
+
+    # --- for whoever works on them ---
+
+    async def move(
+        self,
+        order_id: str,
+        change: Callable[[Order], Order | None],
+        *,
+        files: Sequence[StoredFile] = (),
+    ) -> Order:
+        """Commit what `change` makes of an order as it stands now; None: it stays as it is."""
+        async with self._moving:
+            present = self.open.get(order_id) or self._over[order_id]
+            changed = change(present)
+            if changed is None:
+                return present
+            save = partial(self.store.save_order, changed, seen=present.status, files=files)
+            if not await asyncio.to_thread(save):
+                raise AssertionError(f"order {order_id!r} was moved by somebody else")
+            self._keep(changed)
+            return changed
+
+    def _keep(self, order: Order) -> None:
+        if order.is_over:
+            self.open.pop(order.id, None)
+            self._progress.pop(order.id, None)
+            self._remember(order)
+        else:
+            self.open[order.id] = order
+        self.changed.set()
+
+    def _remember(self, order: Order) -> None:
+        self._over[order.id] = order
+        if len(self._over) > _REMEMBERED:
+            del self._over[next(iter(self._over))]
+
+    async def stop_runs(self, order: Order) -> None:
+        """Have nothing more of its requests sent."""
+
+        def stop() -> None:
+            for run_id in order.runs:
+                if self.store.has_run(run_id):
+                    self.workspace.ask_to_cancel(self.store.run(run_id))
+
+        await asyncio.to_thread(stop)
+
+    def note(self, order: Order, look: Progress) -> None:
+        """See how far a run of it is."""
+        self._progress.setdefault(order.id, {})[look.run.id] = look
+
+
+def _count(counts: Counts, outcomes: Iterable[Any]) -> int:
+    return sum(counts.get(outcome, 0) for outcome in outcomes)

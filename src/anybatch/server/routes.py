@@ -1,0 +1,129 @@
+"""Which model is answered where: the `[[routes]]` of `anybatch.toml`, held against a name."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from ..core.model import Api, Spec
+from ..errors import BadSettings
+from ..executors.embedded import PACKAGED
+from ..providers.registry import checked_url
+from ..settings import Settings
+
+LOCAL = "local"
+_TEXTS = ("model", "provider", "base_url", "api_key_env", "executor")
+_NUMBERS = ("concurrency", "rpm", "tpm", "batch_requests")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One place where requests are answered, and for which models."""
+
+    model: str
+    """A name, or a pattern such as `llama-*`; `*` takes all."""
+    provider: str
+    """Whose service it is, by the name it is known under here."""
+    base_url: str | None = None
+    weights: str | None = None
+    """Of a model in this process: its name, or its file."""
+    executor: Literal["batch", "online"] | None = None
+    """None: as the provider offers it."""
+    table: Mapping[str, Any] = field(default_factory=dict)
+    """What it says of its provider."""
+
+    def spec(self, model: str | None, api: Api) -> Spec:
+        """What is asked there of requests that name this model."""
+        return Spec(
+            provider=self.provider,
+            model=self.weights or model,
+            api=api,
+            base_url=self.base_url,
+            executor=self.executor,
+        )
+
+
+EMBEDDED = Route(model="*", provider=LOCAL, weights=PACKAGED)
+"""What answers where nobody said anything."""
+
+
+def routes_of(settings: Settings) -> tuple[Route, ...]:
+    """The routes that are configured, first match first. Raises BadSettings."""
+    if not settings.routes:
+        return (EMBEDDED,)
+    routes = tuple(_read(table, place) for place, table in enumerate(settings.routes, start=1))
+    _check_names(routes)
+    return routes
+
+
+def find(routes: tuple[Route, ...], model: str) -> Route | None:
+    """The first route that takes `model`; None: nothing does."""
+    return next((route for route in routes if fnmatchcase(model, route.model)), None)
+
+
+def named(routes: tuple[Route, ...]) -> Iterator[str]:
+    """The models that are named in full, and the packaged one where a pattern leads to it."""
+    for route in routes:
+        if not any(c in route.model for c in "*?["):
+            yield route.model
+        elif route.weights is not None:
+            yield route.weights
+
+
+def with_routes(settings: Settings, routes: tuple[Route, ...]) -> Settings:
+    """`settings` in which the provider of each route is known by its name."""
+    providers = {name: dict(table) for name, table in settings.providers.items()}
+    for route in routes:
+        providers[route.provider] = {**providers.get(route.provider, {}), **route.table}
+    return replace(settings, providers=providers)
+
+
+def _read(table: Mapping[str, Any], place: int) -> Route:
+    where = f"[[routes]] number {place} in anybatch.toml"
+    known = (*_TEXTS, *_NUMBERS)
+    for name, value in table.items():
+        if name not in known:
+            raise BadSettings(f"{where} has {name!r}; it may have {', '.join(known)}")
+        if name in _TEXTS and not (isinstance(value, str) and (value or name == "api_key_env")):
+            raise BadSettings(f"{where}: {name} must be a text, not {value!r}")
+    model = table.get("model")
+    if model is None:
+        raise BadSettings(f"{where} needs a model: a name, or a pattern such as 'llama-*' or '*'")
+    if "provider" not in table and "base_url" not in table:
+        raise BadSettings(f"{where} needs a base_url or a provider, to say who answers {model!r}")
+    if table.get("executor") not in (None, "batch", "online"):
+        raise BadSettings(f"{where}: executor is 'batch' or 'online', not {table['executor']!r}")
+    return _route(table, model, where)
+
+
+def _route(table: Mapping[str, Any], model: str, where: str) -> Route:
+    said = {name: table[name] for name in _NUMBERS if name in table}
+    provider, _, weights = str(table.get("provider", "")).partition("/")
+    if provider == LOCAL:
+        return Route(model=model, provider=LOCAL, weights=weights or PACKAGED, table=said)
+    base_url = table.get("base_url")
+    if base_url is not None:
+        base_url = checked_url(base_url, where=where)
+    if "api_key_env" in table:
+        said["key_env"] = table["api_key_env"]
+    elif not provider:
+        said["key_env"] = ""  # an address without a name: nobody has said that it takes a key
+    return Route(
+        model=model,
+        provider=provider or urlsplit(base_url or "").netloc,
+        base_url=base_url,
+        executor=table.get("executor"),
+        table=said,
+    )
+
+
+def _check_names(routes: tuple[Route, ...]) -> None:
+    """Raise BadSettings where two routes say different things of one provider."""
+    said: dict[str, Mapping[str, Any]] = {}
+    for route in routes:
+        if said.setdefault(route.provider, route.table) != route.table:
+            raise BadSettings(
+                f"two [[routes]] say different things of {route.provider!r}; give each a name of "
+                'its own with provider = "…"'
+            )

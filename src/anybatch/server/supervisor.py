@@ -1,0 +1,239 @@
+"""The loop that keeps every open order going: looked at, answered, delivered.
+
+Each order has one task at a time. Whatever is written down of it is enough to go on from there.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ..core.model import Run
+from ..core.served import Order, OrderStatus, Problem
+from ..engine.events import Progress
+from ..engine.intake import sweep
+from ..errors import StoreUnwritable, UnknownRun
+from . import turns
+from .check import Checking, check
+from .log import log
+from .orders import Orders
+from .results import Delivered, deliver
+
+_LOOK_EVERY_S = 1.0
+_TIDY_EVERY = timedelta(minutes=1)
+_REST = timedelta(seconds=30)
+"""So long an order rests that could not be gone on with."""
+_RUNS_KEPT = timedelta(days=30)
+"""So long the runs of an order stay that is over."""
+
+
+class Supervisor:
+    """Belongs to the event loop."""
+
+    def __init__(self, orders: Orders, checking: Checking) -> None:
+        self._orders = orders
+        self._checking = checking
+        self._desk = orders.desk
+        self._store = orders.store
+        self._workspace = orders.workspace
+        self._clock = orders.desk.clock
+        self._under_way: dict[str, Order] = {}
+        """Orders with a task, as they were when it began."""
+        self._rests: dict[str, datetime] = {}
+        """Orders that are left alone until then."""
+        self._tidied: datetime | None = None
+
+    def take_up(self) -> None:
+        """Clear away what an earlier server has left half done, and take up what it had accepted.
+
+        Nobody else may be serving from this store.
+        """
+        sweep(self._store)
+        self._desk.sweep()
+        self._orders.load()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then nothing more is sent, and what is answered is kept."""
+        async with asyncio.TaskGroup() as tasks:
+            while not stop.is_set():
+                self._orders.changed.clear()
+                await self._expire()
+                for order in self._turns():
+                    self._under_way[order.id] = order
+                    tasks.create_task(self._go_on(order, stop))
+                await self._tidy()
+                await self._wait(stop)
+        await self._workspace.executors.close()
+
+    def _turns(self) -> list[Order]:
+        now = self._clock.now()
+        waiting = [
+            order
+            for order in self._orders.open.values()
+            if order.id not in self._under_way and self._rests.get(order.id, now) <= now
+        ]
+        return turns.turns(waiting, self._under_way)
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        """Until something is new, we are told to stop, or it is time to look at the clock."""
+        signs = {
+            asyncio.ensure_future(self._orders.changed.wait()),
+            asyncio.ensure_future(stop.wait()),
+        }
+        try:
+            await asyncio.wait(signs, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for sign in signs:
+                sign.cancel()
+
+    # --- one order ---
+
+    async def _go_on(self, order: Order, stop: asyncio.Event) -> None:
+        try:
+            if order.total is None:
+                await self._check(order)
+            elif await self._fulfil(order, stop):
+                await self._finish(order.id)
+        except StoreUnwritable:
+            raise  # nobody can go on
+        except UnknownRun:
+            await self._lose(order)
+        except Exception as e:
+            # The other orders go on, whatever is wrong with this one.
+            log("order.rests", order=order.id, why=f"{type(e).__name__}: {e}"[:500])
+            self._rests[order.id] = self._clock.now() + _REST
+        finally:
+            del self._under_way[order.id]
+            self._orders.changed.set()
+
+    async def _check(self, order: Order) -> None:
+        """Look at its input."""
+        path = await asyncio.to_thread(self._input_of, order)
+        checked = await asyncio.to_thread(check, self._checking, order, path)
+        now = self._clock.now()
+
+        def changed(present: Order) -> Order:
+            status = _after_check(present, is_well=not checked.problems)
+            over = status in ("failed", "cancelled", "expired")
+            return replace(
+                present,
+                status=status,
+                total=checked.total,
+                model=checked.model,
+                runs=checked.runs,
+                problems=checked.problems,
+                started_at=now if status == "running" else present.started_at,
+                ended_at=now if over else None,
+            )
+
+        moved = await self._orders.move(order.id, changed)
+        log(f"order.{moved.status}", order=order.id, requests=moved.total)
+
+    def _input_of(self, order: Order) -> Path | None:
+        file = self._desk.find(order.input_file, owner=order.owner)
+        if file is None or file.purpose != self._checking.faces[order.face].input_purpose:
+            return None
+        return self._desk.blobs.file(file.id)
+
+    async def _fulfil(self, order: Order, stop: asyncio.Event) -> bool:
+        """Have its requests answered; whether all of them are over."""
+        order = self._orders.open[order.id]
+        if order.ending != "completed":
+            await self._orders.stop_runs(order)
+        runs = [await self._run(order, run_id, stop) for run_id in order.runs]
+        return all(run.state in ("ended", "stopped") for run in runs)
+
+    async def _run(self, order: Order, run_id: str, stop: asyncio.Event) -> Run:
+        run = await asyncio.to_thread(self._store.run, run_id)
+        if run.state == "ended" or (run.state == "stopped" and order.ending == "completed"):
+            return run
+
+        def note(look: Progress) -> None:
+            self._orders.note(order, look)
+
+        return await self._workspace.fulfil(run, stop=stop, on_progress=note)
+
+    async def _lose(self, order: Order) -> None:
+        """End an order whose requests somebody has removed from the store."""
+        problem = Problem(code="server_error", message="Its requests were removed from the server.")
+        now = self._clock.now()
+
+        def lost(present: Order) -> Order:
+            status = "failed" if present.ending == "completed" else present.ending
+            return replace(present, status=status, problems=(problem,), ended_at=now)
+
+        moved = await self._orders.move(order.id, lost)
+        log("order.lost", order=order.id, status=moved.status)
+
+    async def _finish(self, order_id: str) -> None:
+        """Write its result files, and end it."""
+        order = await self._orders.move(order_id, self._finishing)
+        face = self._checking.faces[order.face]
+        delivered = await asyncio.to_thread(deliver, self._desk, order, face)
+        ended = partial(_ended, delivered=delivered, now=self._clock.now())
+        order = await self._orders.move(order_id, ended, files=delivered.files)
+        log(f"order.{order.status}", order=order.id, requests=order.total, failed=order.failed)
+
+    def _finishing(self, order: Order) -> Order | None:
+        if order.status != "running":
+            return None
+        return replace(order, status="finishing", finishing_at=self._clock.now())
+
+    # --- time ---
+
+    async def _expire(self) -> None:
+        """Stop what is not done within its time."""
+        now = self._clock.now()
+
+        def expiring(order: Order) -> Order | None:
+            if order.status not in ("received", "running"):
+                return None
+            return replace(order, status="expiring")
+
+        for order in list(self._orders.open.values()):
+            if order.expires_at <= now and expiring(order) is not None:
+                moved = await self._orders.move(order.id, expiring)
+                if moved.status == "expiring":
+                    await self._orders.stop_runs(moved)
+
+    async def _tidy(self) -> None:
+        now = self._clock.now()
+        if self._tidied is not None and now < self._tidied + _TIDY_EVERY:
+            return
+        self._tidied = now
+        await asyncio.to_thread(self._forget, now)
+
+    def _forget(self, now: datetime) -> None:
+        self._desk.tidy()
+        for order in self._store.ended_orders(now - _RUNS_KEPT):
+            self._store.forget_runs(order)
+
+
+def _after_check(order: Order, *, is_well: bool) -> OrderStatus:
+    """What an order becomes whose input was looked at."""
+    match order.status, is_well:
+        case "received", True:
+            return "running"
+        case "received", False:
+            return "failed"
+        case "cancelling", False:
+            return "cancelled"
+        case "expiring", False:
+            return "expired"
+        case status, _:
+            return status
+
+
+def _ended(order: Order, *, delivered: Delivered, now: datetime) -> Order:
+    return replace(
+        order,
+        status=order.ending,
+        ended_at=now,
+        completed=delivered.completed,
+        failed=delivered.failed,
+        usage=delivered.usage,
+        output_file=None if delivered.output is None else delivered.output.id,
+        error_file=None if delivered.errors is None else delivered.errors.id,
+    )
