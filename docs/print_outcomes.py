@@ -33,9 +33,10 @@ pending rows add up to the rows of the run, at any time.
 |---|---|---|---|
 {outcomes}
 
-`expired` and `missing_result` are of providers' batch APIs: no call in real time ends in one of
-them. `ambiguous` is kept for a submission that can be neither found nor ruled out; no run ends in
-it so far.
+`expired`, `missing_result` and `ambiguous` are of providers' batch APIs: no call in real time ends
+in one of them. A batch is looked for whose submission was sent and not answered. Where the provider
+refuses every look, nobody can say whether it is there: its rows are `ambiguous`, and nothing of it
+is deleted. See on the provider's own pages; `anybatch retry RUN --only ambiguous` sends them again.
 
 **Waves.** All rows are asked in wave 1. What is to be asked again waits until all batches of a wave
 are over and makes up the next one. Wave 2 rests {pause_2:g} s before it starts, wave 3 rests
@@ -67,6 +68,10 @@ whatever the table says. `truncated` rows then get twice the budget they had.
 |---|---|---|
 {statuses}
 
+Results that bear the name of no request, or contradict another one, are set aside. The report
+counts them, and the run is `partial` even if every row succeeded: where these are mixed up, more
+may be.
+
 Further exit codes: 1 for a wrong call, bad input or an output that cannot be written, 4 for a store
 that cannot be read or written, 6 when a row is `ambiguous`, 130 when you interrupt a run.
 
@@ -88,7 +93,7 @@ WHEN: dict[RunStatus, str] = {
     "stopped": "the breaker stopped it; the same command goes on",
     "cancelled": "you cancelled it and rows were left",
     "ok": "every row succeeded",
-    "partial": "some rows succeeded",
+    "partial": "some rows succeeded; or all did, and some results were set aside",
     "failed": "no row succeeded",
 }
 

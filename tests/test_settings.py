@@ -27,6 +27,7 @@ def test_everything_can_be_said_in_the_file(tmp_path: Path) -> None:
         deadline_seconds = 1.5
         lease_seconds = 60
         search_seconds = 9
+        keep_remote = true
         [providers.mine]
         base_url = "http://h/v1"
         [providers.mine.parameters]
@@ -40,6 +41,7 @@ def test_everything_can_be_said_in_the_file(tmp_path: Path) -> None:
         deadline=timedelta(seconds=1.5),
         lease=timedelta(minutes=1),
         search=timedelta(seconds=9),
+        keep_remote=True,
         providers={"mine": {"base_url": "http://h/v1", "parameters": {"temperature": 0}}},
     )
 
@@ -75,7 +77,8 @@ def test_a_home_folder_is_expanded(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("home = ", "cannot be read: .*at end of document"),
-        ("hoem = 'x'", r"has 'hoem'; it may have home, deadline_seconds, .*\[providers\.NAME\]"),
+        ("hoem = 'x'", r"has 'hoem'; it may have home, keep_remote, .*\[providers\.NAME\]"),
+        ("keep_remote = 1", "keep_remote is true or false, not 1"),
         ("home = 5", "home must be the path of a folder, not 5"),
         ("home = ''", "home must be the path of a folder, not ''"),
         ("providers = 5", r"write providers as \[providers\.NAME\] tables"),

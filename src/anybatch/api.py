@@ -19,13 +19,14 @@ from weakref import WeakSet
 import msgspec
 
 from .core import schema as schemas
-from .core.model import EMBEDDINGS, Api, ExecutorName, Json, Result, Spec
+from .core.model import WORDLESS, Api, ExecutorName, Json, Result, Spec
 from .core.model import Run as StoredRun
-from .core.states import Outcome, RunStatus, status_of
+from .core.states import Outcome, RunStatus
 from .datasets.frames import to_pandas, to_polars
 from .datasets.source import Source, open_source
 from .engine.workspace import Pace, Workspace, open_workspace
 from .errors import BadInput, BadSchema, BadSettings
+from .loops import new_loop
 from .providers.registry import checked_url, default_api
 from .settings import load
 
@@ -65,7 +66,7 @@ class Ask:
         provider, _, model = self.model.partition("/")
         if not provider:
             raise BadSettings(f"{self.model!r} is not a model; write it as PROVIDER/MODEL")
-        if self.system is not None and self.api in EMBEDDINGS:
+        if self.system is not None and self.api in WORDLESS:
             raise BadSettings(f"{self.api} takes no system prompt")
         if self.prompt is not None and not self.prompt.strip():
             raise BadSettings("--prompt is empty; say what to ask of each row")
@@ -89,8 +90,8 @@ class Ask:
         given = [name for name in ("schema", "labels", "fields") if getattr(self, name) is not None]
         if len(given) > 1:
             raise BadSchema(f"{' and '.join(given)} both describe the answer; give one of them")
-        if given and self.api in EMBEDDINGS:
-            raise BadSchema(f"an embedding is numbers; {self.api} takes no {given[0]}")
+        if given and self.api in WORDLESS:
+            raise BadSchema(f"what {self.api} answers is no text; it takes no {given[0]}")
         if self.labels is not None:
             return schemas.from_labels(self.labels)
         if self.fields is not None:
@@ -165,8 +166,7 @@ class Run:
     @property
     def status(self) -> RunStatus:
         """`running`, `stopped`, `cancelled`, `ok`, `partial` or `failed`."""
-        run = self._workspace.store.run(self.id)
-        return status_of(run.state, self.counts, run.total)
+        return self._workspace.progress(self._workspace.store.run(self.id)).status
 
     @property
     def counts(self) -> dict[Outcome, int]:
@@ -228,7 +228,7 @@ class _Work:
         self._workspace = workspace
         self._run = run
         self._pace = pace
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_loop()
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         _AT_WORK.add(self)
@@ -287,6 +287,7 @@ def submit(
     executor: Literal["batch", "online"] | None = None,
     tail: Literal["online", "batch"] = "online",
     canary: int | None = None,
+    keep_remote: bool = False,
     parameters: Mapping[str, Any] | None = None,
     base_url: str | None = None,
     sql: str | None = None,
@@ -301,7 +302,8 @@ def submit(
 
     `data` is a path, a glob, a folder, dicts, or a pandas, polars or pyarrow frame. Raises
     UsageError before anything is sent if something is wrong with what is asked. `canary` rows go
-    first where they go by batch; None: 10 of more than 1,000.
+    first where they go by batch; None: 10 of more than 1,000. With `keep_remote`, nothing that lies
+    at the provider is deleted.
     """
     ask = Ask(
         model=model,
@@ -330,6 +332,7 @@ def submit(
         skip_bad_rows=bad_rows == "skip",
         again=again,
         canary=canary,
+        keep_remote=keep_remote,
     )
 
 
@@ -342,12 +345,19 @@ def start(
     skip_bad_rows: bool = False,
     again: bool = False,
     canary: int | None = None,
+    keep_remote: bool = False,
 ) -> Run:
     """Plan a run in `workspace` and set a thread to work on it."""
     planned = workspace.plan(
-        source, spec, pace=pace, skip_bad_rows=skip_bad_rows, again=again, canary=canary
+        source,
+        spec,
+        pace=pace,
+        skip_bad_rows=skip_bad_rows,
+        again=again,
+        canary=canary,
+        keep_remote=keep_remote,
     )
-    run = workspace.reopen(planned.run, canary=canary)
+    run = workspace.reopen(planned.run, canary=canary, keep_remote=keep_remote)
     return Run(workspace, run, _Work(workspace, run, pace))
 
 

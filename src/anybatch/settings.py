@@ -29,6 +29,12 @@ class Settings:
     """So long a batch stays ours without a heartbeat."""
     search: timedelta = timedelta(minutes=3)
     """So long a submission whose answer was lost is looked for before it is made again."""
+    keep_remote: bool = False
+    """Whether all that lies at providers stays there when it is here."""
+    routes: tuple[Mapping[str, Any], ...] = ()
+    """The `[[routes]]` tables: which model our server has answered where."""
+    server: Mapping[str, Any] = field(default_factory=dict)
+    """The `[server]` table."""
 
 
 def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = None) -> Settings:
@@ -43,13 +49,23 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
     deadline = table.pop("deadline_seconds", 600)
     lease = table.pop("lease_seconds", 30)
     search = table.pop("search_seconds", 180)
+    keep_remote = table.pop("keep_remote", False)
+    routes = table.pop("routes", [])
+    server = table.pop("server", {})
     if table:
         raise BadSettings(
-            f"{str(folder / FILE)!r} has {next(iter(table))!r}; it may have home, "
-            "deadline_seconds, lease_seconds, search_seconds and [providers.NAME] tables"
+            f"{str(folder / FILE)!r} has {next(iter(table))!r}; it may have home, keep_remote, "
+            "deadline_seconds, lease_seconds, search_seconds, [providers.NAME] tables, [[routes]] "
+            "and [server]"
         )
+    if not isinstance(keep_remote, bool):
+        raise BadSettings(f"{FILE}: keep_remote is true or false, not {keep_remote!r}")
     if not isinstance(providers, dict) or not all(isinstance(t, dict) for t in providers.values()):
         raise BadSettings(f"{str(folder / FILE)!r}: write providers as [providers.NAME] tables")
+    if not isinstance(routes, list) or not all(isinstance(t, dict) for t in routes):
+        raise BadSettings(f"{str(folder / FILE)!r}: write routes as [[routes]] tables")
+    if not isinstance(server, dict):
+        raise BadSettings(f"{str(folder / FILE)!r}: write server as a [server] table")
     return Settings(
         home=Path(home).expanduser(),
         providers=providers,
@@ -57,6 +73,9 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
         deadline=_seconds("deadline_seconds", deadline),
         lease=_seconds("lease_seconds", lease),
         search=_seconds("search_seconds", search),
+        keep_remote=keep_remote,
+        routes=tuple(routes),
+        server=server,
     )
 
 

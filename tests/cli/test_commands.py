@@ -88,6 +88,37 @@ def test_a_store_without_runs_says_so(tmp_path: Path) -> None:
     assert "no runs" in finished.stderr
 
 
+def test_folders_that_the_database_does_not_know_are_named(
+    home: Path, endpoint: FakeEndpoint
+) -> None:
+    run = report(anybatch(*asking(endpoint, "--json"), home=home))["id"]
+    for k in range(4):
+        (home / "store" / "runs" / f"lost-{k}").mkdir()
+
+    listed = anybatch("runs", "--json", home=home)
+
+    assert [run["id"] for run in json.loads(listed.stdout)] == [run]
+    (line,) = listed.stderr.splitlines()
+    assert "4 folders in" in line
+    assert "lost-0, lost-1, lost-2, …" in line
+    assert "Restore anybatch.db from a backup, or remove them" in line
+
+
+def test_a_store_whose_database_was_deleted_is_not_begun_anew(
+    home: Path, endpoint: FakeEndpoint
+) -> None:
+    anybatch(*asking(endpoint), home=home)
+    for file in (home / "store").glob("anybatch.db*"):
+        file.unlink()
+
+    finished = anybatch(*asking(endpoint), home=home)
+
+    assert finished.returncode == 4
+    (line,) = finished.stderr.splitlines()
+    assert "is gone, and 1 run lies beside it" in line
+    assert "Restore it from a backup, or move that folder away" in line
+
+
 def test_status_adds_up(home: Path, endpoint: FakeEndpoint) -> None:
     anybatch(*asking(endpoint), home=home)
 

@@ -57,9 +57,18 @@ def test_a_column_of_our_own_makes_way_too(name: str) -> None:
 
 
 def test_the_one_answer_can_be_given_another_name() -> None:
-    laid_out = layout(("id",), None, one="embedding")
+    laid_out = layout(("id",), None, names=("embedding",))
 
     assert laid_out.columns[1] == "embedding"
+
+
+def test_an_answer_without_a_schema_may_have_several_columns() -> None:
+    to = layout(("id",), None, names=("flagged", "scores"))
+
+    cells = joined({"id": 7}, SUCCEEDED, {"scores": [1], "flagged": True}, to=to)
+
+    assert to.columns[:3] == ("id", "flagged", "scores")
+    assert cells[:3] == [7, True, [1]]
 
 
 @given(COLUMNS, SCHEMAS)

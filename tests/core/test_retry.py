@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from anybatch.core.model import Counts
 from anybatch.core.retry import (
     backoff,
+    invalid_in_canary,
     left_to_retry,
+    look_after,
     next_factor,
     pause_before,
     standing,
@@ -90,6 +93,55 @@ def test_a_wish_that_lies_in_the_past_is_no_wish() -> None:
     assert timedelta() < pause < SECOND
 
 
+AGES = st.timedeltas(timedelta(0), timedelta(days=3))
+USUAL = st.none() | st.timedeltas(timedelta(0), timedelta(days=2))
+
+
+@given(AGES, USUAL, JITTER)
+def test_looks_are_from_a_second_to_five_minutes_apart(age, usual, jitter: float) -> None:
+    wait = look_after(age, usual=usual, jitter=jitter)
+
+    assert 0.9 * SECOND <= wait <= 330 * SECOND
+
+
+@given(AGES, USUAL)
+def test_who_knows_how_long_it_takes_looks_no_more_often(age, usual) -> None:
+    knowing, unknowing = (look_after(age, usual=known, jitter=0.5) for known in (usual, None))
+
+    assert knowing >= unknowing
+
+
+def looks_until(end: timedelta, *, usual: timedelta | None) -> int:
+    age, looks = timedelta(), 0
+    while age < end:
+        age += look_after(age, usual=usual, jitter=0.5)
+        looks += 1
+    return looks
+
+
+def test_a_batch_that_takes_hours_is_looked_at_often_only_where_nobody_knows_that() -> None:
+    half_a_day = timedelta(hours=12)
+
+    assert looks_until(half_a_day, usual=None) == 204
+    assert looks_until(half_a_day, usual=timedelta(hours=10)) == 144
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"), [(0, 1), (5, 1), (60, 6), (150, 15), (3_000, 300), (90_000, 300)]
+)
+def test_early_looks_come_quickly(age: int, wait: int) -> None:
+    assert look_after(age * SECOND, jitter=0.5) == wait * SECOND
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"), [(0, 300), (600, 300), (6_600, 60 * 11), (7_100, 71 * 10), (7_200, 720)]
+)
+def test_near_the_usual_end_looks_come_as_the_age_has_it(age: int, wait: int) -> None:
+    usual = timedelta(hours=2)
+
+    assert look_after(age * SECOND, usual=usual, jitter=0.5) == min(300, wait) * SECOND
+
+
 def test_waves_rest_longer_each_time() -> None:
     rests = [pause_before(attempt) for attempt in (2, 3, 4)]
 
@@ -140,6 +192,16 @@ def test_what_stands_is_what_was_answered_less_what_was_taken_over(seen) -> None
     retried = sum(sum(batch.retried.values()) for batch in seen)
     assert sum(counts.values()) == answered - retried
     assert all(count > 0 for count in counts.values())
+
+
+@pytest.mark.parametrize("rows", [10, 20, 30, 70, 1_000])
+def test_the_first_rows_are_enough_if_nine_of_ten_are_valid(rows: int) -> None:
+    few = rows // 10
+    enough: Counts = {"succeeded": rows - few, "invalid_output": few, "expired": 99}
+    too_few: Counts = {"succeeded": rows - few - 1, "invalid_output": few + 1}
+
+    assert invalid_in_canary(enough) is None
+    assert invalid_in_canary(too_few) == (few + 1, rows)
 
 
 @given(COUNTS)

@@ -29,7 +29,15 @@ from anybatch.providers.flow import Reply
 from anybatch.providers.provider import Provider
 from anybatch.settings import Settings
 from anybatch.store.sqlite import SqliteStore
-from anybatch.testing import Crash, CrashAt, FakeAnthropic, FakeEndpoint, FakeGemini, FakeOpenAI
+from anybatch.testing import (
+    Crash,
+    CrashAt,
+    FakeAnthropic,
+    FakeEndpoint,
+    FakeGemini,
+    FakeOpenAI,
+    FakeVertex,
+)
 from anybatch.testing.clock import START
 
 LIFE_S = 30.0
@@ -92,11 +100,15 @@ class SmallBatches(Workspace):
     limits: Limits = LIMITS
     calls: int = CALLS
     groups: bool | None = None
+    within: bool = False
+    """Whether small batches go without an upload, where they can."""
 
     def provider_of(self, spec: Spec, pace: Pace = NO_PACE) -> Provider:
         found = super().provider_of(spec, pace)
         groups = found.groups_prefixes if self.groups is None else self.groups
         batch = None if found.batch is None else replace(found.batch, limits=self.limits)
+        if batch is not None and not self.within:
+            batch = replace(batch, within=None)
         return replace(
             found,
             limits=self.limits,
@@ -184,13 +196,17 @@ class World:
     model: Model | None = None
     endpoint: FakeEndpoint | None = None
     """What answers, where no model does."""
-    service: FakeOpenAI | FakeAnthropic | FakeGemini | None = None
+    service: FakeOpenAI | FakeAnthropic | FakeGemini | FakeVertex | None = None
     """A provider that takes batches."""
     groups: bool = False
+    within: bool = False
+    """Whether small batches go without an upload, where they can."""
     limits: Limits = LIMITS
     calls: int = CALLS
     environment: dict[str, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=HurriedClock)
+    deadline: timedelta = timedelta(minutes=10)
+    """Of a call."""
     new_store: Callable[..., SqliteStore] = SqliteStore
     owner: str = field(default_factory=this_process)
     lives: int = 0
@@ -231,7 +247,12 @@ class World:
         Their names have our pid, but no process with that pid started when they say.
         """
         self.lives += 1
-        settings = Settings(home=self.root / "store", lease=LEASE, environment=self.environment)
+        settings = Settings(
+            home=self.root / "store",
+            lease=LEASE,
+            environment=self.environment,
+            deadline=self.deadline,
+        )
         store = self.new_store(settings.home, probe=probe)
         self._opened.append(store)
         return SmallBatches(
@@ -243,6 +264,7 @@ class World:
             jitter=lambda: 0.0,
             open_executor=None if self.model is None else self.model.open,
             groups=self.groups,
+            within=self.within,
             limits=self.limits,
             calls=self.calls,
         )

@@ -1,15 +1,23 @@
 """What is decided about batches at a provider, for everything that can be written down."""
 
 from dataclasses import replace as with_
+from datetime import timedelta
 from itertools import product
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from anybatch.core.model import Batch, Counts, Remote
+from anybatch.core.model import Batch, Counts, Late, Remote
+from anybatch.core.quota import Load, Quota, total
 from anybatch.core.states import BatchStatus, RunState
+from anybatch.core.timing import Usual
 from anybatch.engine.decide import (
+    STEPS_AT_ONCE,
     Action,
+    Alert,
     Cancel,
     CancelRemote,
     Clean,
@@ -18,8 +26,11 @@ from anybatch.engine.decide import (
     Poll,
     Recover,
     Retry,
+    Snapshot,
+    Stop,
     Submit,
     decide,
+    held_back,
 )
 
 from .test_decide import DUE, FINISHED, LATER, NOW, OWNED, TAKEN, batch_of, seen, stopped
@@ -94,13 +105,25 @@ def step(known: str, batch: Batch) -> Action:
             return Clean(batch=batch)
 
 
-@pytest.mark.parametrize("free", [0, 1, 2, 5])
-def test_no_more_steps_are_taken_than_there_is_room_for(free: int) -> None:
-    batches = [remote_batch(id=f"b{part}", part=part) for part in range(3)]
+@pytest.mark.parametrize("under_way", [0, 1, STEPS_AT_ONCE, STEPS_AT_ONCE + 1])
+def test_no_more_steps_of_a_kind_are_taken_than_there_is_room_for(under_way: int) -> None:
+    batches = [remote_batch(id=f"b{part}", part=part) for part in range(STEPS_AT_ONCE + 2)]
 
-    actions = decide(with_(seen(*batches), free_remotely=free), NOW)
+    actions = decide(with_(seen(*batches), under_way={Submit: under_way}), NOW)
 
-    assert actions == [Submit(batch=batch) for batch in batches[:free]]
+    room = max(0, STEPS_AT_ONCE - under_way)
+    assert actions == [Submit(batch=batch) for batch in batches[:room]]
+
+
+def test_many_steps_of_one_kind_leave_room_for_the_others() -> None:
+    planned = [remote_batch(id=f"p{part}", part=part) for part in range(9)]
+    ended = remote_batch(id="ended", part=9, status="ended", remote=REMOTE["known"])
+    lost = remote_batch(id="lost", part=10, status="submitting", remote=REMOTE["sent"])
+    full = {Submit: STEPS_AT_ONCE, Clean: STEPS_AT_ONCE}
+
+    actions = decide(with_(seen(*planned, ended, lost), under_way=full), NOW)
+
+    assert actions == [Collect(batch=ended), Recover(batch=lost)]
 
 
 def test_what_is_taken_is_fetched_before_the_breaker_stops_the_run() -> None:
@@ -127,3 +150,171 @@ def test_rows_that_were_refused_before_anything_was_sent_leave_nothing_to_clean_
     refused = remote_batch(status="collected", counts={"bad_request": 4})
 
     assert decide(seen(refused), NOW) == [Finish()]
+
+
+# --- too much waits -----------------------------------------------------------------------------
+
+
+def sized(*tokens: int, **fields: Any) -> list[Batch]:
+    """Batches with so many tokens each, in the order of their parts."""
+    return [
+        remote_batch(id=f"b{part}", part=part, tokens=each, **fields)
+        for part, each in enumerate(tokens)
+    ]
+
+
+def waits(batch: Batch) -> Batch:
+    """The same, waiting at the provider."""
+    return replace(batch, status="running", remote=REMOTE["known"], due=LATER)
+
+
+def limited(*batches: Batch, ceiling: int = 100, **fields: Any) -> Snapshot:
+    quota = Quota(measure="tokens", ceiling=ceiling, learned_at=NOW)
+    return with_(seen(*batches), quotas=(quota,), **fields)
+
+
+def submitted(snapshot: Snapshot) -> list[str]:
+    return [action.batch.id for action in decide(snapshot, NOW) if isinstance(action, Submit)]
+
+
+def test_as_many_batches_go_as_the_limit_has_room_for() -> None:
+    assert submitted(limited(*sized(60, 60, 40, 1))) == ["b0", "b2"]
+    assert submitted(limited(*sized(60, 60, 40, 1), ceiling=1_000)) == ["b0", "b1", "b2", "b3"]
+
+
+def test_what_waits_at_the_provider_takes_its_room() -> None:
+    there, *planned = sized(60, 60, 40)
+
+    assert submitted(limited(waits(there), *planned)) == ["b2"]
+
+
+def test_what_waits_there_of_other_runs_takes_its_room_too() -> None:
+    there, *planned = sized(10, 60, 40)
+    elsewhere = Load(batches=1, requests=9, tokens=50)
+
+    assert submitted(limited(waits(there), *planned, elsewhere=elsewhere)) == ["b2"]
+    assert submitted(limited(*planned, elsewhere=elsewhere)) == ["b1"]
+
+
+def test_what_we_are_submitting_takes_its_room() -> None:
+    ours = remote_batch(id="ours", status="submitting", tokens=60, owner="me", lease_until=LATER)
+
+    assert submitted(limited(ours, *sized(60, 40))) == ["b1"]
+
+
+def test_one_that_is_too_large_for_any_room_goes_when_nothing_else_of_the_run_waits() -> None:
+    large, small = sized(900, 10)
+
+    assert submitted(limited(large, small)) == ["b0"]
+    assert submitted(limited(large, waits(small))) == []
+
+
+def test_a_limit_that_is_old_holds_nothing_back() -> None:
+    old = Quota(measure="tokens", ceiling=1, learned_at=NOW - timedelta(days=1))
+
+    assert submitted(with_(seen(*sized(60, 60)), quotas=(old,))) == ["b0", "b1"]
+
+
+def test_who_waits_for_room_is_told_with_the_limit() -> None:
+    snapshot = limited(*sized(60, 60, 40))
+
+    assert held_back(snapshot, NOW) == {"b1": snapshot.quotas[0]}
+
+
+QUEUED = st.lists(
+    st.builds(
+        lambda tokens, there, due: (tokens, there, due),
+        st.integers(0, 200),
+        st.booleans(),
+        st.sampled_from([None, NOW, LATER]),
+    ),
+    max_size=8,
+)
+QUOTAS = st.lists(
+    st.builds(
+        Quota,
+        measure=st.sampled_from(["tokens", "requests", "batches"]),
+        ceiling=st.integers(0, 300),
+        learned_at=st.just(NOW),
+    ),
+    max_size=2,
+)
+
+
+@given(QUEUED, QUOTAS, st.builds(Load, batches=st.integers(0, 2), tokens=st.integers(0, 300)))
+def test_no_limit_is_exceeded_but_by_one_batch_alone_and_none_holds_up_all(
+    queued: list[Any], quotas: list[Quota], elsewhere: Load
+) -> None:
+    planned = sized(*(tokens for tokens, _, _ in queued))
+    batches = [
+        waits(batch) if there else replace(batch, due=due)
+        for batch, (_, there, due) in zip(planned, queued, strict=True)
+    ]
+    snapshot = with_(seen(*batches), quotas=tuple(quotas), elsewhere=elsewhere)
+
+    goes = [action.batch for action in decide(snapshot, NOW) if isinstance(action, Submit)]
+
+    there = [batch for batch in batches if batch.status == "running"]
+    for quota in quotas:
+        amount = (elsewhere + total([*there, *goes])).of(quota.measure)
+        assert amount <= quota.ceiling or len(there + goes) == 1 or not goes
+    if not there and any(batch.due != LATER for batch in batches):
+        assert goes
+
+
+# --- what takes too long ------------------------------------------------------------------------
+
+SLOW = Late(word="slow", why="95 % are over within 1 h 0 min")
+HOURS = {"in_progress": Usual(9, timedelta(minutes=9), timedelta(hours=1))}
+
+
+def old_batch(**fields: Any) -> Batch:
+    """One that is in its phase for two hours."""
+    begun = NOW - timedelta(hours=2)
+    known = {"id": "batch_1", "status": "in_progress", "sent_at": begun, "phase_since": begun}
+    return remote_batch(status="running", remote=Remote(**known, **fields))
+
+
+def test_what_takes_too_long_is_said_once() -> None:
+    old, told = old_batch(), old_batch(late=SLOW)
+
+    assert decide(with_(seen(old), usual=HOURS), NOW) == [Alert(batch=old, late=SLOW)]
+    assert decide(with_(seen(told), usual=HOURS), NOW) == [Poll(batches=(told,))]
+
+
+def test_nothing_is_said_while_we_look_or_of_what_is_another_s() -> None:
+    old = old_batch()
+    taken = replace(old, owner="other", lease_until=LATER)
+
+    assert decide(with_(seen(old), usual=HOURS, looking=True), NOW) == []
+    assert decide(with_(seen(taken), usual=HOURS), NOW) == []
+
+
+def test_what_is_beyond_the_window_of_its_provider_is_stuck() -> None:
+    old = old_batch(late=SLOW)
+
+    (alert,) = decide(with_(seen(old), window=timedelta(hours=1)), NOW)
+
+    assert isinstance(alert, Alert)
+    assert alert.late.word == "stuck"
+
+
+# --- the first rows -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("invalid", [0, 1, 2])
+def test_the_first_rows_are_judged_together_if_their_batch_was_cut(invalid: int) -> None:
+    ok: Counts = {"succeeded": 5}
+    bad: Counts = {"succeeded": 5 - invalid, "invalid_output": invalid} if invalid else ok
+    first = remote_batch(id="x-0", part=2, first=0, size=5, status="cleaned", counts=ok)
+    second = replace(first, id="x-1", part=3, first=5, counts=bad)
+    rest = remote_batch(id="rest", part=1, first=10, size=90)
+    waiting = replace(second, status="planned", counts={})
+
+    def of(*batches: Batch) -> list[Action]:
+        snapshot = seen(*batches)
+        return decide(with_(snapshot, run=replace(snapshot.run, canary=10)), NOW)
+
+    assert of(rest, first, waiting) == [Submit(batch=waiting)]
+    decided = of(rest, first, second)
+    assert isinstance(decided[0], Stop if invalid > 1 else Submit)

@@ -280,9 +280,10 @@ class Journals:
         path = segment_path(self.store.folder("run"), batch_id, token)
         writer = SegmentWriter(path, probe=unwatched)
         size = writer.append(b"".join(map(write_line, segment)))
+        crc = writer.crc
         writer.append(b'{"n":0,"outcome":"succeeded"}\n{"torn')  # written, never committed
         writer.close()
-        return Segment(token=token, size=size)
+        return Segment(token=token, size=size, crc=crc)
 
 
 def result(n: int, text: str, length: int) -> Result:

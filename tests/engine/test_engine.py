@@ -1,17 +1,20 @@
 """The loop: whose a batch is, when it stops, and what a stop leaves behind."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace as with_
 from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
-from anybatch.core.model import Batch, Run
+from anybatch.core.model import Batch, Request, Run
 from anybatch.core.plan import Limits
 from anybatch.core.retry import standing
 from anybatch.core.states import exit_code
+from anybatch.effects import Probe
 from anybatch.engine.events import Progress
+from anybatch.executors.executor import CallExecutor, Read, Record
 from anybatch.store.sqlite import SqliteStore
 from anybatch.testing import FakeEndpoint, ManualClock, Status
 
@@ -99,6 +102,56 @@ async def test_who_slept_past_the_lease_changes_nothing(new_world: NewWorld) -> 
     world = new_world(spec=spec(), owner="elsewhere")
 
     assert await overtaken(world) == []
+
+
+class Deaf:
+    """A model that is asked and never answers, and that heeds only the second cancellation."""
+
+    waiting: str | None = None
+    window, backlog = 2, 0
+
+    def __init__(self) -> None:
+        self.asked = self.swallowed = 0
+
+    def open(self, probe: Probe) -> CallExecutor:
+        return self
+
+    async def answer(
+        self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
+    ) -> None:
+        self.asked += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.swallowed += 1
+            await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_who_lost_a_batch_leaves_it_even_if_a_cancellation_is_swallowed(
+    new_world: NewWorld,
+) -> None:
+    deaf, clock = Deaf(), ManualClock()
+    world = new_world(spec=spec(), owner="elsewhere", model=deaf, clock=clock)
+    loser = world.open()
+    run = planned(loser, world)
+    losing = asyncio.create_task(fulfil(loser, run))
+    await eventually(lambda: deaf.asked == 2)
+    world.model, world.clock = Model(), ManualClock(clock.now() + LEASE)
+    winner = world.open()
+    await fulfil(winner, run)
+
+    await eventually(lambda: clock.sleepers >= 2)
+    clock.advance(LEASE.total_seconds() / 3 + SECOND)
+    await asyncio.wait((losing,), timeout=5)
+
+    assert losing.done()
+    assert deaf.swallowed == 2
+    assert names_of_events(winner, run).count("batch.lost") == 2
+    deliver(winner, run, world)
+    assert broken_promises(world) == []
 
 
 class Unfenced(SqliteStore):

@@ -4,18 +4,28 @@ import gzip
 import inspect
 import socket
 from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pyreqwest.exceptions as foreign
 import pytest
+from msgspec.structs import replace
 
+from anybatch.core.model import Spec
 from anybatch.errors import BadSettings, TransportError
 from anybatch.executors.auth import headers_for
+from anybatch.executors.batch import BatchExecutor
 from anybatch.executors.http import Http, translated
-from anybatch.providers.flow import Call, Reply
+from anybatch.providers import vertex
+from anybatch.providers.flow import Call, Reply, Upload
 from anybatch.providers.openai import OPENAI
+from anybatch.providers.registry import find
 from anybatch.testing import Call as Received
-from anybatch.testing import Cut, FakeEndpoint, Fault, Stall, Status
+from anybatch.testing import Cut, FakeEndpoint, FakeVertex, Fault, Stall, Status
+from anybatch.wire.gcs import GRAIN
+
+from .calling import FastClock
 
 BODY = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
 CHAT = Call(method="POST", path="/chat/completions", body=BODY)
@@ -152,6 +162,74 @@ async def test_the_key_travels_in_a_header() -> None:
         await send(endpoint.base_url, key="sk-secret")
 
     assert seen == ["Bearer sk-secret"]
+
+
+async def test_a_call_goes_to_the_host_that_it_names_and_the_key_with_it() -> None:
+    with FakeEndpoint(key="sk-secret") as one, FakeEndpoint(key="sk-secret") as other:
+        headers = headers_for(OPENAI, "sk-secret", {})
+        hosts = {"other": other.base_url}
+        async with Http(one.base_url, headers=headers, hosts=hosts, deadline=SECOND) as http:
+            first = await http.send(CHAT)
+            second = await http.send(replace(CHAT, host="other"))
+            named = f"{other.base_url}/chat/completions"
+            third = await http.send(replace(CHAT, host="other", path=named))
+
+        assert {first.status, second.status, third.status} == {200}
+        assert (one.ledger.received, other.ledger.received) == (1, 2)
+
+
+async def test_no_other_host_gets_the_key_whatever_a_service_says() -> None:
+    with FakeEndpoint() as one, FakeEndpoint() as other:
+        hosts = {"other": other.base_url}
+        stranger = replace(CHAT, path=f"{other.base_url}/chat/completions")
+        headers = headers_for(OPENAI, "sk-secret", {})
+        async with Http(one.base_url, headers=headers, hosts=hosts, deadline=SECOND) as http:
+            with pytest.raises(TransportError, match="not followed") as raised:
+                await http.send(stranger)
+
+        assert not raised.value.sent
+        assert (one.ledger.received, other.ledger.received) == (0, 0)
+
+
+async def test_a_part_of_a_file_is_sent_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    part = Upload(path=tmp_path / "file", name="file", start=1, length=4)
+    rest = replace(part, start=8, length=None)
+
+    with FakeVertex() as fake:
+        async with Http(fake.address, headers={}, deadline=SECOND) as http:
+            path = f"/upload/storage/v1/b/{fake.bucket}/o?uploadType=media&name=in"
+            for upload in (part, rest):
+                await http.send(Call(method="POST", path=path, upload=upload))
+
+        assert [file.sha for file in fake.ledger.files] == [
+            sha256(content).hexdigest() for content in (b"1234", b"89")
+        ]
+
+
+async def test_a_large_file_goes_to_a_bucket_part_by_part_and_survives_lost_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytes(range(256)) * (GRAIN // 64) + b"end"
+    (tmp_path / "file").write_bytes(content)
+    monkeypatch.setattr(vertex, "_PART", GRAIN)
+    faults = {"upload": [None, Cut("executed"), Status(503), Cut("unread"), None, Cut("executed")]}
+
+    with FakeVertex(faults=faults) as fake:
+        executor = BatchExecutor(
+            find("vertex", configured={}, base_url=fake.base_url, environment=fake.environment),
+            key=None,
+            spec=Spec(provider="vertex", model="gemini-x", api="gemini.generate"),
+            deadline=5 * SECOND,
+            clock=FastClock(1_000.0),
+            jitter=lambda: 0.0,
+        )
+        await executor.upload(tmp_path / "file", name="file")
+        await executor.close()
+
+        assert fake.ledger.files[0].sha == sha256(content).hexdigest()
+        assert len(fake.ledger.files) == 1
+        assert fake.ledger.operations["start"] == 1
 
 
 async def test_a_compressed_answer_is_read() -> None:

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from anybatch.core.model import Batch, Run, Segment, Usage
+from anybatch.core.model import Batch, Queue, Remote, Run, Segment, Usage
+from anybatch.core.quota import Load, Quota
 from anybatch.core.states import NEXT, BatchStatus
+from anybatch.core.timing import KEPT, Timing
 from anybatch.errors import LeaseLost, StoreCorrupt, UnknownRun
 from anybatch.store.journal import segment_path
 from anybatch.store.store import Event, Store
@@ -443,5 +445,207 @@ class WaveContract(Base):
         assert len(store.batches(RUN.id)) == 2
 
 
-class StoreContract(RunContract, LeaseContract, WaveContract):
+HAPPENED = Event(at=NOW, name="batch.cut", fields={"into": 2})
+PIECES = [replace(batch(RUN), id=f"{BATCH.id}-{k}", first=5 * k, size=5) for k in range(2)]
+
+
+class CutContract(Base):
+    def test_pieces_take_the_place_of_a_batch_behind_the_others(self, store, planned) -> None:
+        other = batch(run(2))
+        store.add_run(run(2), [other])
+        mine = owned(store, planned)
+
+        store.cut(mine, PIECES, event=HAPPENED)
+
+        assert store.batches(RUN.id) == [replace(PIECES[0], part=1), replace(PIECES[1], part=2)]
+        assert store.events(RUN.id) == [HAPPENED]
+        assert store.batches("run-2") == [other]
+
+    def test_pieces_of_pieces_get_places_of_their_own(self, store: Store, planned) -> None:
+        store.cut(owned(store, planned), PIECES, event=HAPPENED)
+        first, second = store.batches(RUN.id)
+        smaller = [replace(first, id=f"{first.id}-{k}", size=1) for k in range(2)]
+
+        store.cut(owned(store, first), smaller, event=HAPPENED)
+
+        assert [each.part for each in store.batches(RUN.id)] == [2, 3, 4]
+        assert store.batches(RUN.id)[0] == second
+
+    def test_a_stale_owner_cuts_nothing(self, store: Store, planned) -> None:
+        stale = owned(store, planned)
+        present = owned(store, stale, owner="b")
+
+        with pytest.raises(LeaseLost, match=BATCH.id):
+            store.cut(stale, PIECES, event=HAPPENED)
+
+        assert store.batches(RUN.id) == [present]
+        assert store.events(RUN.id) == []
+
+    def test_a_batch_that_holds_results_is_not_cut(self, store: Store, planned) -> None:
+        mine = replace(owned(store, planned), counts={"succeeded": 1})
+        store.save(mine)
+
+        with pytest.raises(LeaseLost):
+            store.cut(mine, PIECES, event=HAPPENED)
+
+        assert store.batches(RUN.id) == [mine]
+
+    def test_what_cannot_be_added_leaves_the_batch(self, store: Store, planned) -> None:
+        mine = owned(store, planned)
+
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            store.cut(mine, [PIECES[0], PIECES[0]], event=HAPPENED)
+
+        assert store.batches(RUN.id) == [mine]
+        assert store.events(RUN.id) == []
+
+    def test_a_cut_is_news_to_whoever_looks(self, store: Store, planned) -> None:
+        mine = owned(store, planned)
+        before = store.news()
+
+        store.cut(mine, PIECES, event=HAPPENED)
+
+        assert store.news() != before
+
+
+QUEUE = Queue(provider="openai", account="k1", model="m")
+QUEUES = st.builds(Queue, provider=TEXTS, account=st.none() | TEXTS, model=st.none() | TEXTS)
+QUOTA = Quota(measure="tokens", ceiling=900, said=1000, learned_at=NOW)
+QUEUED = replace(RUN, account="k1")
+
+
+def waiting(k: int, *, of: Run = QUEUED, status: BatchStatus = "running", **fields: Any) -> Batch:
+    """A batch that waits at its provider: 10 requests with 100 tokens."""
+    sent = Remote(sent_at=fields.pop("sent_at", NOW))
+    there = {"status": status, "executor": "batch", "tokens": 100, "remote": sent}
+    return replace(batch(of, part=k), **{**there, **fields})
+
+
+class LearnedContract(Base):
+    def test_what_is_saved_with_a_batch_is_there_with_it(self, store: Store) -> None:
+        store.add_run(QUEUED, [BATCH])
+        mine = replace(owned(store, BATCH), counts={"succeeded": 1})
+        timings = [Timing("validating", 2.5), Timing("in_progress", 90.0)]
+
+        store.save(mine, event=HAPPENED, timings=timings)
+
+        assert store.batches(RUN.id) == [mine]
+        assert store.events(RUN.id) == [HAPPENED]
+        assert store.timings(QUEUE) == timings
+
+    def test_of_a_stale_owner_nothing_is_kept(self, store: Store, planned) -> None:
+        stale = owned(store, planned)
+        owned(store, stale, owner="b")
+
+        with pytest.raises(LeaseLost):
+            store.save(stale, event=HAPPENED, timings=[Timing("validating", 1.0)])
+
+        assert store.events(RUN.id) == store.timings(RUN.queue) == []
+
+    def test_of_each_phase_the_latest_are_kept(self, store: Store, planned) -> None:
+        mine = owned(store, planned)
+        store.save(mine, timings=[Timing("rare", 1.0)])
+
+        for k in range(KEPT + 7):
+            store.save(mine, timings=[Timing("common", float(k))])
+
+        kept = [timing for timing in store.timings(RUN.queue) if timing.phase == "common"]
+        assert kept == [Timing("common", float(k)) for k in range(7, KEPT + 7)]
+        assert Timing("rare", 1.0) in store.timings(RUN.queue)
+
+    @pytest.mark.parametrize("field", ["provider", "account", "model"])
+    def test_what_is_learned_of_one_queue_is_not_of_another(self, store: Store, field) -> None:
+        store.add_run(QUEUED, [BATCH])
+        store.save(owned(store, BATCH), timings=[Timing("validating", 1.0)])
+        store.learn(QUEUE, QUOTA)
+
+        other = replace(QUEUE, **{field: "another" if field == "provider" else None})
+
+        assert store.timings(other) == store.quotas(other) == []
+
+    @ONE_STORE
+    @given(QUEUES, st.integers(0, 2**40), st.none() | st.integers(0, 2**40), MOMENTS)
+    def test_a_limit_comes_back_as_it_was_learned_last(
+        self, store: Store, queue: Queue, ceiling: int, said: int | None, at
+    ) -> None:
+        queue = replace(queue, account=queue.account or None, model=queue.model or None)
+        quota = Quota(measure="requests", ceiling=ceiling, said=said, named=False, learned_at=at)
+        store.learn(queue, replace(quota, ceiling=ceiling + 1, named=True))
+
+        store.learn(queue, quota)
+
+        assert store.quotas(queue) == [quota]
+
+    def test_limits_of_other_measures_stand_beside_it(self, store: Store) -> None:
+        of_batches = Quota(measure="batches", ceiling=2, learned_at=NOW)
+        store.learn(QUEUE, QUOTA)
+
+        store.learn(QUEUE, of_batches)
+
+        assert store.quotas(QUEUE) == [of_batches, QUOTA]
+
+    def test_what_is_learned_outlives_the_run(self, store: Store, opener: Opener) -> None:
+        store.add_run(QUEUED, [BATCH])
+        store.save(owned(store, BATCH), timings=[Timing("validating", 1.0)])
+        store.learn(QUEUE, QUOTA)
+        store.delete(RUN.id)
+
+        other = opener()
+        seen = other.timings(QUEUE), other.quotas(QUEUE)
+        other.close()
+
+        assert seen == ([Timing("validating", 1.0)], [QUOTA])
+
+    def test_what_waits_is_that_of_other_runs_in_the_same_queue(self, store: Store) -> None:
+        elsewhere = replace(run(2), account="k1")
+        of_another_key = replace(run(3), account="k2")
+        store.add_run(QUEUED, [waiting(0)])
+        store.add_run(elsewhere, [waiting(k, of=elsewhere) for k in range(2)])
+        store.add_run(of_another_key, [waiting(0, of=of_another_key)])
+
+        load = store.waiting_elsewhere(QUEUE, but=RUN.id, since=NOW - MINUTE)
+
+        assert load == Load(batches=2, requests=20, tokens=200)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"status": "planned"},
+            {"status": "ended"},
+            {"status": "cleaned"},
+            {"executor": "online", "remote": None},
+            {"status": "submitting", "remote": Remote(input_file="f")},
+            {"sent_at": NOW - 9 * MINUTE},
+        ],
+    )
+    def test_what_does_not_wait_there_does_not_count(self, store: Store, fields) -> None:
+        store.add_run(QUEUED, [waiting(0, **fields)])
+
+        load = store.waiting_elsewhere(QUEUE, but="another", since=NOW - MINUTE)
+
+        assert load == Load()
+
+    def test_a_new_limit_is_news_to_whoever_looks(self, store: Store) -> None:
+        before = store.news()
+
+        store.learn(QUEUE, QUOTA)
+
+        assert store.news() != before
+
+    def test_wishes_are_kept_and_nothing_else_of_a_run(self, store: Store) -> None:
+        store.add_run(RUN, [])
+
+        store.save_wishes(replace(RUN, canary=3, keep_remote=True, source="another"))
+
+        assert store.run(RUN.id) == replace(RUN, canary=3, keep_remote=True)
+
+    def test_events_of_some_names_are_found_without_the_others(self, store: Store) -> None:
+        store.add_run(RUN, [])
+        for name in ("a", "ab", "b", "a"):
+            store.add_event(RUN.id, Event(at=NOW, name=name, fields={}))
+
+        assert [event.name for event in store.events(RUN.id, "a", "c")] == ["a", "a"]
+
+
+class StoreContract(RunContract, LeaseContract, WaveContract, CutContract, LearnedContract):
     """All of it."""

@@ -79,6 +79,9 @@ RUNS = st.builds(
     state=st.sampled_from(get_args(RunState)),
     why=st.none() | TEXTS,
     ended_at=st.none() | MOMENTS,
+    canary=st.integers(0, 99),
+    account=st.none() | TEXTS,
+    keep_remote=st.booleans(),
 )
 BATCHES = st.builds(
     Batch,
@@ -90,6 +93,7 @@ BATCHES = st.builds(
     status=st.sampled_from(get_args(BatchStatus)),
     first=NUMBERS,
     size=NUMBERS,
+    tokens=NUMBERS,
     ordered=st.booleans(),
     budget_factor=st.integers(1, 9),
     due=st.none() | MOMENTS,

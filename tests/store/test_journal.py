@@ -21,6 +21,8 @@ from anybatch.wire.jsonl import write_line
 from .limits import largest_file
 
 LINES = st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line), max_size=6)
+WHOLE = Segment(token=1, size=8, crc=crc32(b"one\ntwo\n"))
+
 SEGMENTS = st.lists(st.tuples(LINES, st.binary(max_size=40)), max_size=4)
 """For each owner: the lines it committed, and what it left behind them."""
 
@@ -169,14 +171,14 @@ def test_a_segment_shorter_than_what_was_committed_is_noticed(tmp_path: Path, si
     os.truncate(path, size)
 
     with pytest.raises(StoreCorrupt, match=re.escape(str(path))):
-        read(tmp_path, Segment(token=1, size=8))
+        read(tmp_path, WHOLE)
 
 
 def test_a_segment_that_is_gone_is_noticed(tmp_path: Path) -> None:
     path = segment_path(tmp_path, "b", 1)
 
     with pytest.raises(StoreCorrupt, match=re.escape(f"{str(path)!r} is gone")):
-        read(tmp_path, Segment(token=1, size=8))
+        read(tmp_path, WHOLE)
 
 
 def test_a_length_that_does_not_end_a_line_is_noticed(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_a_length_that_does_not_end_a_line_is_noticed(tmp_path: Path) -> None:
     append(path, b"one", b"two")
 
     with pytest.raises(StoreCorrupt, match="cut in the middle"):
-        read(tmp_path, Segment(token=1, size=6))
+        read(tmp_path, Segment(token=1, size=6, crc=crc32(b"one\ntw")))
 
 
 @pytest.mark.parametrize("at", range(8))
@@ -230,7 +232,7 @@ def test_a_folder_in_place_of_a_segment_is_named(tmp_path: Path) -> None:
     path = segment_path(tmp_path, "b", 1)
     path.mkdir()
 
-    for reads in (lambda: read(tmp_path, Segment(token=1, size=8)), lambda: lines_behind(path, 0)):
+    for reads in (lambda: read(tmp_path, WHOLE), lambda: lines_behind(path, 0)):
         with pytest.raises(StoreCorrupt, match=re.escape(f"{str(path)!r} cannot be read")):
             reads()
 

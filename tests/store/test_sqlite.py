@@ -20,6 +20,7 @@ from anybatch.store import sqlite
 from anybatch.store.journal import segment_path
 from anybatch.store.sqlite import SqliteStore, migrations
 from anybatch.store.store import Event
+from anybatch.store.values import batch_values, run_values
 
 from .contract import StoreContract
 from .given import NOW, RUN, batch
@@ -86,6 +87,50 @@ def test_the_steps_are_numbered_in_order() -> None:
     assert [name[:5] for name in names] == [f"{k:04}_" for k in range(1, len(names) + 1)]
 
 
+def test_a_store_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    first, *_ = migrations()
+    with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as db:
+        db.executescript(first)
+        db.execute("pragma user_version = 1")
+        db.execute(f"pragma application_id = {int.from_bytes(b'anyB')}")
+        for table, values in (("runs", run_values(RUN)), ("batches", batch_values(batch(RUN)))):
+            there = [column[1] for column in db.execute(f"pragma table_info({table})")]
+            marks = ", ".join(f":{name}" for name in there)
+            db.execute(f"insert into {table} ({', '.join(there)}) values ({marks})", values)
+
+    with closing(SqliteStore(tmp_path)) as store:
+        assert store.runs() == [RUN]
+        assert store.batches(RUN.id) == [batch(RUN)]
+        assert store.quotas(RUN.queue) == store.timings(RUN.queue) == []
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_database_that_was_deleted_beside_its_runs_is_not_begun_anew(
+    tmp_path: Path, empty: bool
+) -> None:
+    opened(tmp_path)
+    (tmp_path / "runs" / "run-1").mkdir()
+    (tmp_path / "runs" / "run-2").mkdir()
+    for file in tmp_path.glob(f"{NAME}*"):
+        file.unlink()
+    if empty:
+        (tmp_path / NAME).touch()
+
+    with pytest.raises(StoreCorrupt) as refused:
+        SqliteStore(tmp_path)
+
+    assert f"{str(tmp_path / NAME)!r} is gone, and 2 runs lie beside it" in str(refused.value)
+    assert "Restore it from a backup, or move that folder away" in str(refused.value)
+    assert (tmp_path / NAME).exists() is empty
+
+
+def test_a_folder_that_is_being_planned_is_no_run_that_lost_its_database(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "new").mkdir(parents=True)
+    (tmp_path / "runs" / "new.planning").write_text("somebody")
+
+    opened(tmp_path)
+
+
 def test_a_store_of_a_newer_anybatch_is_refused_and_left_alone(tmp_path: Path) -> None:
     opened(tmp_path)
     ask(tmp_path, "pragma user_version = 99")
@@ -126,7 +171,7 @@ NEWER = re.compile(
 
 def test_every_statement_is_used_and_every_name_that_is_used_exists() -> None:
     source = Path(sqlite.__file__).read_text("utf-8")
-    used = re.findall(r'(?:_rows\(|_write\(|_change\(|_read\(_\w+,)\s*"(\w+)"', source)
+    used = re.findall(r'(?:_rows\(|_write\(|_change\(|_read\(\w+,)\s*"(\w+)"', source)
 
     assert sorted(set(used)) == sorted(sqlite._SQL)
 

@@ -51,6 +51,7 @@ def run(
     tail: option.Tail = "online",
     canary: option.Canary = None,
     no_canary: option.NoCanary = False,
+    keep_remote: option.KeepRemote = False,
     parameters: option.Parameters = None,
     sql: option.Sql = None,
     bad_rows: option.BadRows = "fail",
@@ -83,6 +84,7 @@ def run(
         executor=executor,
         tail=tail,
         canary=0 if no_canary else canary,
+        keep_remote=keep_remote,
         schema=schema,
         labels=labels,
         fields=fields,
@@ -272,3 +274,60 @@ def doctor(
         as_json=as_json,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def fake(
+    provider: option.FakeName,
+    port: option.Port = 0,
+    key: option.AskedKey = None,
+    validating: option.Validating = 0.0,
+    in_progress: option.InProgress = 0.0,
+    finalizing: option.Finalizing = 0.0,
+    cancelling: option.Cancelling = 0.0,
+    latency: option.Latency = 0.0,
+    fault: option.FirstFaults = None,
+    faults: option.Faults = 0.0,
+    row_faults: option.RowFaults = 0.0,
+    end: option.Ends = None,
+    limit: option.Limit = None,
+    seed: option.Seed = 0,
+    as_json: option.AsJson = False,
+    debug: option.Debug = False,
+) -> None:
+    """Be a provider on this machine, whose batches cost nothing and fail as you like."""
+    from ..testing.batches.life import Phases
+    from .fake import Manner, fake_command
+
+    manner = Manner(
+        port=port,
+        key=key,
+        phases=Phases(
+            validating=validating,
+            in_progress=in_progress,
+            finalizing=finalizing,
+            cancelling=cancelling,
+        ),
+        latency=latency,
+        limits=limit or [],
+        faults=fault or [],
+        share=faults,
+        row_share=row_faults,
+        ends=end or [],
+        seed=seed,
+    )
+    raise typer.Exit(fake_command(provider, manner, as_json=as_json))
+
+
+@app.command()
+def serve(
+    host: option.Host = None,
+    port: option.ServerPort = None,
+    config: option.Config = None,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """Be a batch API in OpenAI's protocol, for any model: with no settings, for the one in here."""
+    from .serve import serve_command
+
+    raise typer.Exit(serve_command(host=host, port=port, config=config, store=store))

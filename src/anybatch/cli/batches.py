@@ -1,8 +1,8 @@
 """How the batches of a run are shown: those answered call by call, and those at a provider."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.model import Batch, Remote
-from .progress import span
+from ..core.quota import Quota, reason
+from ..core.timing import Usual, span
+from ..engine.decide import Clean, Collect, Poll, Recover, Submit, next_step
 
 _OVER = ("collected", "cleaned")
 
@@ -25,25 +27,57 @@ def table(*names: str) -> Table:
     return empty
 
 
-def batch_json(batch: Batch, now: datetime) -> dict[str, Any]:
+class About(NamedTuple):
+    """What is known of all batches of a run together."""
+
+    usual: Mapping[str, Usual]
+    """How long a batch is in each phase at the provider."""
+    held: Mapping[str, Quota]
+    """Those that may not be submitted yet, by their ids, each with the limit it waits for."""
+
+
+def batch_json(batch: Batch, about: About, now: datetime) -> dict[str, Any]:
     """A batch, as machines read it: as it is stored, and where it is at a provider."""
     said: dict[str, Any] = msgspec.to_builtins(batch)
-    return {**said, **_there(batch, now)} if batch.executor == "batch" else said
+    return {**said, **_there(batch, about, now)} if batch.executor == "batch" else said
 
 
-def _there(batch: Batch, now: datetime) -> dict[str, Any]:
+def _there(batch: Batch, about: About, now: datetime) -> dict[str, Any]:
     """What is known of a batch at its provider. Where there is nothing to wait for, it is null."""
     remote, is_over = batch.remote or Remote(), batch.status in _OVER
-    sent = remote.sent_at
+    sent = None if is_over else remote.sent_at
+    phase = remote.phase_since if batch.status == "running" else None
+    usual = about.usual.get(remote.status or "") if batch.status == "running" else None
+    is_late = batch.status == "running" and remote.late is not None
     return {
         "remote_id": remote.id,
         "remote_status": remote.status,
         "done": batch.answered if is_over else remote.done,
-        "submitted_at": None if sent is None else sent.isoformat(),
-        "age_s": None if sent is None or is_over else max(0, round((now - sent).total_seconds())),
+        "submitted_at": None if remote.sent_at is None else remote.sent_at.isoformat(),
+        "age_s": None if sent is None else _since(sent, now),
+        "phase_age_s": None if phase is None else _since(phase, now),
+        "p50_s": None if usual is None else round(usual.p50.total_seconds()),
+        "p95_s": None if usual is None else round(usual.p95.total_seconds()),
+        "known": 0 if usual is None else usual.known,
+        "late": remote.late.word if is_late and remote.late is not None else None,
+        "next": None if batch.status == "cleaned" else _STEPS[type(next_step(batch))],
         "next_look_s": None if batch.status == "cleaned" else _until(batch, now),
-        "why": remote.why,
+        "why": _why(batch, about),
     }
+
+
+_STEPS: Mapping[type[Any], str] = {
+    Submit: "submit",
+    Recover: "search",
+    Poll: "look",
+    Collect: "collect",
+    Clean: "clean up",
+}
+"""The next step, in a word."""
+
+
+def _since(moment: datetime, now: datetime) -> int:
+    return max(0, round((now - moment).total_seconds()))
 
 
 def _until(batch: Batch, now: datetime) -> int:
@@ -51,10 +85,20 @@ def _until(batch: Batch, now: datetime) -> int:
     return 0 if batch.due is None else max(0, round((batch.due - now).total_seconds()))
 
 
-def print_batches(batches: Sequence[Batch], *, on: Console, now: datetime) -> None:
+def _why(batch: Batch, about: About) -> str | None:
+    """Why it waits, or what is unusual about it."""
+    remote = batch.remote or Remote()
+    if batch.id in about.held:
+        return f"waiting for the {reason(about.held[batch.id])}"
+    if remote.late is not None and batch.status == "running":
+        return f"{remote.late.word}: {remote.late.why}"
+    return remote.why
+
+
+def print_batches(batches: Sequence[Batch], about: About, *, on: Console, now: datetime) -> None:
     """A line for each batch; several for each where the terminal has no room for one."""
     called = [batch for batch in batches if batch.executor != "batch"]
-    there = [(batch, _there(batch, now)) for batch in batches if batch.executor == "batch"]
+    there = [(batch, _there(batch, about, now)) for batch in batches if batch.executor == "batch"]
     if there:
         _print_there(there, on)
     if called:
@@ -73,7 +117,9 @@ def _called(batches: Sequence[Batch]) -> Table:
 
 
 def _print_there(there: Sequence[tuple[Batch, dict[str, Any]]], on: Console) -> None:
-    shown = table("batch", "status", "remote id", "there", "done", "age", "next look", "why")
+    shown = table(
+        *("batch", "status", "remote id", "phase", "done", "age", "p50", "p95", "next", "why")
+    )
     for batch, said in there:
         shown.add_row(*map(Text, _cells(batch, said)))
     if _width(shown, on) <= on.width:
@@ -92,24 +138,37 @@ _ANY_WIDTH = 100_000
 
 
 def _cells(batch: Batch, said: dict[str, Any]) -> tuple[str, ...]:
-    age, look = said["age_s"], said["next_look_s"]
+    """The age is that in the present phase, as the usual ones beside it are."""
+    late = f" ({said['late']})" if said["late"] else ""
     return (
         batch.id,
         batch.status,
         said["remote_id"] or "",
-        said["remote_status"] or "",
+        (said["remote_status"] or "") + late,
         f"{said['done']:,}/{batch.size:,}",
-        "" if age is None else span(age),
-        "" if look is None else f"in {span(look)}" if look else "due",
+        *(_span(said[key]) for key in ("phase_age_s", "p50_s", "p95_s")),
+        _next(said),
         said["why"] or "",
     )
 
 
+def _span(seconds: int | None) -> str:
+    return "" if seconds is None else span(seconds)
+
+
+def _next(said: dict[str, Any]) -> str:
+    step, seconds = said["next"], said["next_look_s"]
+    if step is None:
+        return ""
+    return f"{step} in {span(seconds)}" if seconds else f"{step} now"
+
+
 def _print_stacked(cells: tuple[str, ...], on: Console) -> None:
     """The same, over as many lines as it takes."""
-    name, status, remote_id, word, done, age, look, why = cells
+    name, status, remote_id, phase, done, age, p50, p95, step, why = cells
     on.print(Text.assemble((name, "bold"), f" {status}"))
-    words = (word, done, age and f"{age} old", look and f"next look {look}")
+    usual = p50 and f"p50 {p50}, p95 {p95}"
+    words = (phase, done, age and f"for {age}", usual, step and f"next: {step}")
     for line in (remote_id, " · ".join(filter(None, words)), why):
         if line:
             on.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 2)))

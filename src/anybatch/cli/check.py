@@ -41,7 +41,7 @@ def check_command(file: str, provider: str, *, version: str | None, as_json: boo
 def _known(name: str) -> tuple[BatchApi, Rules]:
     """The batch API of a provider and its rules. Raises UsageError where we know of none."""
     settings = load(folder=Path.cwd(), environment=os.environ)
-    found = registry.find(name, configured=settings.providers)
+    found = registry.find(name, configured=settings.providers, offline=True)
     if found.batch is None or found.batch.rules is None:
         with_rules = (p.name for p in registry.BUILT_IN.values() if p.batch and p.batch.rules)
         raise UsageError(

@@ -16,12 +16,13 @@ from ..datasets.sink import check_sink
 from ..engine.events import Progress
 from ..engine.workspace import Workspace
 from ..errors import UsageError
-from .batches import batch_json, print_batches, table
-from .progress import display, outcomes
+from .batches import About, batch_json, print_batches, table
+from .progress import counted, display, outcomes
 from .report import print_json, print_report, progress_json, report_json
 from .work import is_at_work, open_here
 
 _WATCH_EVERY_S = 0.5
+_NAMED = 3
 _IDLE = "for a process to take it up again"
 _JSON_TO_STDOUT = "-:jsonl"
 
@@ -29,6 +30,7 @@ _JSON_TO_STDOUT = "-:jsonl"
 def runs_command(store: Path | None, *, as_json: bool) -> None:
     """A table of runs, or a JSON array."""
     workspace = open_here(store)
+    _say_strays(workspace)
     looks = [workspace.progress(run) for run in workspace.store.runs()]
     if as_json:
         print_json([progress_json(look) for look in looks])
@@ -45,6 +47,19 @@ def runs_command(store: Path | None, *, as_json: bool) -> None:
     _console().print(shown)
 
 
+def _say_strays(workspace: Workspace) -> None:
+    """A line on stderr where there are folders of runs that the database does not know."""
+    names = [path.name for path in workspace.store.strays()]
+    if names:
+        more = ", …" if len(names) > _NAMED else ""
+        where = str(workspace.settings.home / "runs")
+        print(
+            f"{counted(len(names), 'folder')} in {where!r} of no run that the database knows: "
+            f"{', '.join(names[:_NAMED])}{more}. Restore anybatch.db from a backup, or remove them",
+            file=sys.stderr,
+        )
+
+
 def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
     """One run and its batches."""
     workspace = open_here(store)
@@ -52,12 +67,18 @@ def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
     look = workspace.progress(run)
     batches, now = workspace.store.batches(run.id), workspace.clock.now()
     if as_json:
-        said = [batch_json(batch, now) for batch in batches]
+        about = about_batches(workspace, run)
+        said = [batch_json(batch, about, now) for batch in batches]
         print_json({**progress_json(look), "batches": said})
         return
     console = _console()
     print_report(workspace.report(run), on=console, at_work=is_at_work(workspace, run))
-    print_batches(batches, on=console, now=now)
+    print_batches(batches, about_batches(workspace, run), on=console, now=now)
+
+
+def about_batches(workspace: Workspace, run: Run) -> About:
+    """What is known of all batches of `run` together."""
+    return About(usual=workspace.usual(run), held=workspace.held(run))
 
 
 def _console() -> Console:

@@ -9,6 +9,8 @@ import typer
 _ANSWER = "What the answer looks like"
 _PACE = "How fast"
 _OUTPUT = "Where the table goes"
+_PHASES = "How long it takes"
+_FAULTS = "What goes wrong"
 
 
 def _say_version(wanted: bool) -> None:
@@ -60,6 +62,9 @@ Canary = Annotated[
     typer.Option(min=0, help="So many rows go first by batch; else 10 of more than 1,000."),
 ]
 NoCanary = Annotated[bool, typer.Option("--no-canary", help="Send all rows at once.")]
+KeepRemote = Annotated[
+    bool, typer.Option("--keep-remote", help="Delete nothing at the provider when all is here.")
+]
 Again = Annotated[bool, typer.Option("--again", help="Start over, even if this was asked before.")]
 
 AtProvider = Annotated[
@@ -80,6 +85,58 @@ Wait = Annotated[
         min=0, max=86_400, metavar="SECONDS", help="Wait so long for its end, then cancel it."
     ),
 ]
+
+FakeName = Annotated[str, typer.Argument(metavar="PROVIDER", help="Such as openai.")]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="Where it listens; 0: any free one.")]
+ServerPort = Annotated[
+    int | None,
+    typer.Option("--port", min=0, max=65_535, help="Where it listens. Default: 8000; 0: any."),
+]
+Host = Annotated[str | None, typer.Option(help="The address to listen at. Default: 127.0.0.1.")]
+Config = Annotated[Path | None, typer.Option(help="The anybatch.toml to read. Default: ./")]
+AskedKey = Annotated[str | None, typer.Option("--key", help="The key that calls must carry.")]
+Validating = Annotated[float, typer.Option(min=0, help="Seconds.", rich_help_panel=_PHASES)]
+InProgress = Annotated[
+    float, typer.Option(min=0, help="Seconds; rows are done evenly.", rich_help_panel=_PHASES)
+]
+Finalizing = Annotated[float, typer.Option(min=0, help="Seconds.", rich_help_panel=_PHASES)]
+Cancelling = Annotated[float, typer.Option(min=0, help="Seconds.", rich_help_panel=_PHASES)]
+Latency = Annotated[
+    float, typer.Option(min=0, help="Seconds before each answer.", rich_help_panel=_PHASES)
+]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=NUMBER", help="As max-batches=2. Repeatable."),
+]
+Faults = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, metavar="SHARE", help="So many exchanges fail.", rich_help_panel=_FAULTS
+    ),
+]
+RowFaults = Annotated[
+    float,
+    typer.Option(min=0, max=1, metavar="SHARE", help="So many rows fail.", rich_help_panel=_FAULTS),
+]
+FirstFaults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="OPERATION=FAULT,…",
+        help="What the first of an operation meet, as create=lost,429. Repeatable.",
+        rich_help_panel=_FAULTS,
+    ),
+]
+Ends = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--end",
+        metavar="END[:ROWS]",
+        help="How the next batch ends, as expired:6 (after six rows). Repeatable.",
+        rich_help_panel=_FAULTS,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Of ids, of the order of results, of chance.")]
 
 Requests = Annotated[
     str, typer.Argument(metavar="FILE", help="Ready-made requests, or - for stdin.")

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..core.timing import span
 from ..engine.events import Progress
 
 _PLAIN_EVERY_S = 5.0
@@ -66,6 +67,19 @@ class Rate:
         return (done - before) / (end - start) if end > start and done > before else None
 
 
+class News:
+    """What is to be said once: which batches take unusually long."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def of(self, progress: Progress) -> list[str]:
+        """What was not said before."""
+        new = [line for line in progress.late if line not in self._told]
+        self._told.update(new)
+        return new
+
+
 def pace(progress: Progress, rate: float | None) -> list[str]:
     """How far it is and how fast it goes, most wanted first."""
     left = progress.run.total - progress.done
@@ -97,19 +111,9 @@ def ranked(progress: Progress) -> list[str]:
     return [f"{count:,} {outcome}" for outcome, count in pairs]
 
 
-def counted(count: int, what: str) -> str:
-    """`1 row`, `1,200 rows`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def span(seconds: float) -> str:
-    """A duration as people say it: 40 s, 3 min 20 s, 2 h 5 min."""
-    whole = int(seconds + 0.5)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def counted(count: int, what: str, many: str | None = None) -> str:
+    """`1 row`, `1,200 rows`. `many`: where an `s` does not do."""
+    return f"{count:,} {what if count == 1 else many or what + 's'}"
 
 
 class LiveDisplay:
@@ -119,6 +123,7 @@ class LiveDisplay:
         self._console = console
         self._rate = Rate()
         self._last: Progress | None = None
+        self._news = News()
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=4, transient=True
         )
@@ -126,6 +131,8 @@ class LiveDisplay:
 
     def update(self, progress: Progress) -> None:
         self._last = progress
+        for line in self._news.of(progress):
+            self.say(line)
 
     def end(self) -> None:
         self._live.stop()
@@ -160,8 +167,11 @@ class PlainDisplay:
         self._stream = stream
         self._rate = Rate()
         self._said_at = 0.0
+        self._news = News()
 
     def update(self, progress: Progress) -> None:
+        for line in self._news.of(progress):
+            self.say(f"run {progress.run.id}: {line}")
         now = time.monotonic()
         over = progress.done == progress.run.total
         if now < self._said_at + _PLAIN_EVERY_S and not over:

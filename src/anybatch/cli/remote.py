@@ -10,8 +10,10 @@ from ..clock import SystemClock
 from ..core.model import Api, Spec
 from ..core.states import Outcome
 from ..errors import Ambiguous, AnybatchError, TransportError, UsageError
+from ..executors.auth import Key
 from ..executors.batch import BatchExecutor
 from ..providers import registry
+from ..providers.asked import check_said
 from ..providers.flow import Refused
 from ..providers.provider import BatchApi, Provider
 from ..settings import Settings, load
@@ -36,12 +38,18 @@ def settings_here() -> Settings:
 
 def provider_here(name: str, base_url: str | None, settings: Settings) -> tuple[Provider, BatchApi]:
     """A provider and its batch API. Raises UsageError where we know of none."""
-    found = registry.find(name, configured=settings.providers, base_url=base_url)
+    found = registry.find(
+        name,
+        configured=settings.providers,
+        base_url=base_url,
+        environment=settings.environment,
+    )
     if found.batch is None:
         known = (p.name for p in registry.BUILT_IN.values() if p.batch is not None)
         raise UsageError(
             f"provider {name!r} has no batch API that we know of; {', '.join(known)} have"
         )
+    check_said(name, found.batch.lacks)
     return found, found.batch
 
 
@@ -51,7 +59,7 @@ def api_of(provider: Provider, batch: BatchApi) -> Api:
 
 
 def open_desk(
-    provider: Provider, spec: Spec, *, key: str | None, settings: Settings
+    provider: Provider, spec: Spec, *, key: Key | None, settings: Settings
 ) -> BatchExecutor:
     """Connections to a provider, under the settings of every run."""
     return BatchExecutor(

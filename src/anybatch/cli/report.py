@@ -40,6 +40,7 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "tokens_in": progress.usage.tokens_in,
         "tokens_out": progress.usage.tokens_out,
         "tokens_cached": progress.usage.cached,
+        "late": progress.late,
     }
 
 
@@ -49,6 +50,7 @@ def report_json(report: Report, *, out: str | None) -> dict[str, Any]:
         **progress_json(report.progress),
         "repeated_at_most": report.repeated,
         "set_aside": report.set_aside,
+        "were_late": report.were_late,
         "errors": [{"message": message, "count": count} for message, count in report.errors],
         "out": out,
     }
@@ -103,8 +105,13 @@ def _lines(report: Report) -> list[str]:
     if report.set_aside:
         said.append(
             f"{counted(report.set_aside, 'result')} of the provider's set aside: of no row of "
-            "ours, or at odds with another one"
+            "ours, or at odds with another one. Where these are mixed up, more may be"
         )
+    if report.were_late:
+        late = ", ".join(
+            f"{counted(n, 'batch', 'batches')} {w}" for w, n in report.were_late.items()
+        )
+        said.append(f"for a while at their provider: {late}")
     said += [f"{count:,} × {message}" for message, count in report.errors]
     return said
 
@@ -134,7 +141,13 @@ def _ways_on(progress: Progress, at_work: bool) -> list[str]:
         return [f"a process works on it; follow it with: anybatch watch {run.id}"]
     if progress.status == "running":
         return [f"nothing is lost: {way_on(run)}"]
+    ways = []
+    if "ambiguous" in progress.counts:
+        ways.append(
+            "see on the provider's own pages whether what is ambiguous is there; if it is not: "
+            f"anybatch retry {run.id} --only ambiguous"
+        )
     failed = [o for o in progress.counts if o != "succeeded" and OUTCOMES[o].again != "never"]
     if failed:
-        return [f"ask again with: anybatch retry {run.id} --only {','.join(failed)}"]
-    return []
+        ways.append(f"ask again with: anybatch retry {run.id} --only {','.join(failed)}")
+    return ways

@@ -43,6 +43,7 @@ class Wishes:
     executor: str | None
     tail: str
     canary: int | None
+    keep_remote: bool
     schema: str | None
     labels: str | None
     fields: list[str] | None
@@ -61,7 +62,7 @@ def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Del
         raise UsageError("name the data: anybatch run FILE --prompt …, or --sql with a query")
     workspace = open_here(store)
     planned = _plan(workspace, wishes, ask, pace=pace, delivery=delivery)
-    run = workspace.reopen(planned.run, canary=wishes.canary)
+    run = workspace.reopen(planned.run, canary=wishes.canary, keep_remote=wishes.keep_remote)
     _say_which(planned, run)
     if not wishes.yes:
         _confirm(workspace, run)
@@ -95,6 +96,7 @@ def _plan(
         skip_bad_rows=wishes.bad_rows == "skip",
         again=wishes.again,
         canary=wishes.canary,
+        keep_remote=wishes.keep_remote,
     )
     if obstacle and not workspace.is_over(planned.run):
         if planned.is_new and _is_unsent(workspace, planned.run):

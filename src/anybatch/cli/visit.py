@@ -13,6 +13,7 @@ from ..core.ids import custom_id
 from ..core.marks import upload_name
 from ..core.model import Failure, Remote, Spec
 from ..core.states import Outcome
+from ..core.timing import span
 from ..engine.collect import outcome_of_unrun
 from ..errors import Ambiguous, AnybatchError
 from ..executors.batch import BatchExecutor
@@ -20,7 +21,7 @@ from ..providers.flow import Refused
 from ..providers.provider import Submission
 from ..wire.apis import wire_of
 from ..wire.batch import RemoteBatch, ResultLine
-from .progress import counted, span
+from .progress import counted
 from .remote import advice
 
 T = TypeVar("T")
@@ -274,10 +275,12 @@ class Visit:
         """What goes by itself."""
         if self._batch is None or self._is_over:
             return ""
-        days = self._desk.api.retention.days
         batch = f"batch {self._made.id}, {self._made.status}"
         self.left.append(batch)
-        return f"; {batch}, ends by itself, and its results go after {counted(days, 'day')}"
+        kept = self._desk.api.retention
+        if kept is None:
+            return f"; {batch}, ends by itself, and its results stay until you delete them"
+        return f"; {batch}, ends by itself, and its results go after {counted(kept.days, 'day')}"
 
     async def _search(self) -> None:
         await self._try("a batch that may have been made", self._find)

@@ -22,14 +22,18 @@ class Layout:
     """Every name, in order, all different."""
 
 
-def layout(columns: Sequence[str], schema: Json | None, *, one: str = "answer") -> Layout:
-    """The columns of the output.
+def layout(
+    columns: Sequence[str], schema: Json | None, *, names: tuple[str, ...] = ("answer",)
+) -> Layout:
+    """The columns of the output. The answer's are `names`, unless the schema names them.
 
     The dataset's keep their names. Ours make way: one that is taken gets `_2`, and so does one that
     differs from another in case only, because many readers of tables do not tell such names apart.
     """
-    fields = answer_columns(schema) if schema is not None and schema.get("properties") else ()
-    ours = (*(fields or (one,)), *META)
+    fields = names if len(names) > 1 else ()
+    if schema is not None and schema.get("properties"):
+        fields = answer_columns(schema)
+    ours = (*(fields or names), *META)
     return Layout(row=tuple(columns), fields=fields, columns=(*columns, *_unused(ours, columns)))
 
 

@@ -1,4 +1,4 @@
-"""The nouns: Run, Batch, Request, Result, Failure, Usage. Frozen; change is `replace`."""
+"""The nouns: Run, Batch, Request, Result, Failure, Usage. Frozen; change is `replace`.
 
 Those that exist once a row are none of the garbage collector's business: they hold no cycle, and
 there are millions of them.
@@ -17,6 +17,8 @@ Api = Literal[
     "openai.responses",
     "openai.embeddings",
     "openai.completions",
+    "openai.moderations",
+    "openai.images",
     "anthropic.messages",
     "gemini.generate",
     "gemini.embed",
@@ -24,7 +26,17 @@ Api = Literal[
 """The shape of a body."""
 
 EMBEDDINGS: frozenset[Api] = frozenset(("openai.embeddings", "gemini.embed"))
-"""The apis whose answers are numbers: no system prompt, no schema."""
+"""The apis whose answers are numbers."""
+
+WORDLESS: frozenset[Api] = EMBEDDINGS | {"openai.moderations", "openai.images"}
+"""The apis whose answers are no text: no system prompt, no schema."""
+
+COLUMNS: Mapping[Api, tuple[str, ...]] = {
+    **dict.fromkeys(EMBEDDINGS, ("embedding",)),
+    "openai.moderations": ("flagged", "categories", "scores"),
+    "openai.images": ("image",),
+}
+"""What the columns are called that an answer goes into, where it is no text."""
 
 ExecutorName = Literal["batch", "online", "embedded"]
 """By a provider's batch API, by a real-time endpoint, or by a model in this process."""
@@ -101,8 +113,23 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The lease token it was written under; it names the file."""
     size: int
     """Committed length in bytes. What lies behind it on disk never happened."""
-    crc: int | None = None
-    """CRC-32 of these bytes; None: nobody took one, so nothing is held against it."""
+    crc: int
+    """CRC-32 of these bytes."""
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """Where batches wait together at a provider: one limit holds for all of them."""
+
+    provider: str
+    account: str | None
+    model: str | None
+
+
+class Late(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that takes longer at its provider than others do."""
+
+    word: Literal["slow", "stuck"]
+    why: str
 
 
 class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -112,28 +139,43 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Raised when a submission was looked for and is certainly not there: then it is made again."""
     input_file: str | None = None
     """The provider's id of the uploaded requests, where they are uploaded apart."""
+    uploaded_at: datetime | None = None
+    """When these were uploaded: providers do not keep them for ever."""
     sent_at: datetime | None = None
     """When this attempt was about to be submitted; from then on it may exist, whatever we heard."""
+    sent_there: datetime | None = None
+    """The same moment by the provider's clock, which may be hours off ours."""
     looks: int = 0
     """So often it was looked for in vain since."""
     not_ours: tuple[str, ...] = ()
-    """Batches that were taken for it, until their results showed that they are somebody else's."""
+    """Batches that are not what we look for: their results showed that they are somebody else's, or
+    they are earlier attempts that the provider did not take."""
     id: str | None = None
     """The provider's id of the batch."""
+    found: bool = False
+    """Whether it was found by a search, and not told in the answer to its submission."""
+    confirmed: bool = False
+    """Whether the provider was seen to know it by that id."""
     status: str | None = None
     """The provider's own word."""
     phase_since: datetime | None = None
     """When the present `status` was first seen."""
     done: int = 0
     """Rows that are over by the provider's word."""
+    progress_at: datetime | None = None
+    """When `done` was last seen to grow."""
+    late: Late | None = None
+    """What was said of how long its present phase takes."""
     results: tuple[str, ...] = ()
     """The files with results, once it has ended."""
     failed: tuple[Failure, ...] = ()
     """Why the provider ran nothing of it."""
     bad_lines: dict[int, Failure] = {}
     """Of these, those that name a request: by its 1-based place in the batch."""
-    over_quota: bool = False
-    """Whether it ran nothing only because too much was waiting already."""
+    refused: int = 0
+    """So often in a row the provider did not take it because too much was waiting there."""
+    alone: int = 0
+    """Of these, how often nothing else of ours was waiting."""
     cancelled: bool = False
     """Whether we asked the provider to cancel it."""
     tries: int = 0
@@ -158,6 +200,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """The first `n`, when the batch is a range."""
     size: int
     """How many requests it holds."""
+    tokens: int = 0
+    """About so many tokens go out with it, judged by its bytes; 0: nobody asked."""
     ordered: bool = True
     """True: requests `first … first+size-1`. False: an index file lists them."""
     budget_factor: int = 1
@@ -232,3 +276,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """So many rows go first, and the others only if their answers are valid; 0: none do."""
     account: str | None = None
     """Whose batches it makes at a provider: a digest of the key it was planned with."""
+    keep_remote: bool = False
+    """Whether all that lies at the provider stays there when it is here."""
+
+    @property
+    def queue(self) -> Queue:
+        """Where its batches wait at the provider."""
+        return Queue(provider=self.spec.provider, account=self.account, model=self.spec.model)

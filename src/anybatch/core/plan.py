@@ -23,12 +23,13 @@ LimitsOf = Callable[[ExecutorName], Limits]
 """What a batch may hold that is answered this way."""
 
 
-def cut(lengths: Iterable[int], limits: Limits) -> Iterator[int]:
+def cut(lengths: Iterable[int], limits: Limits, *, taken: Iterable[int] = ()) -> Iterator[int]:
     """Yield the sizes of the fewest in-order slices that each fit `limits`.
 
-    `lengths` are bytes per request. A request that is too long alone gets a slice of its own.
+    `lengths` are bytes per request. A request that is too long alone gets a slice of its own. Where
+    sizes have to be distinct, those `taken` belong to others.
     """
-    taken: set[int] = set()
+    taken = set(taken)
     held: list[int] = []
     used = 0
     for length in lengths:

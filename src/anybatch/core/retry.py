@@ -1,6 +1,7 @@
 """A failed result -> again (when, and how changed) or give up."""
 
 from datetime import timedelta
+from fractions import Fraction
 
 from .model import Batch, Counts
 from .states import BREAKER_AFTER, OUTCOMES, Outcome
@@ -33,12 +34,15 @@ def backoff(tries: int, *, asked: timedelta | None, jitter: float) -> timedelta:
     return own if asked is None else max(timedelta(), min(_MAX_ASKED, asked)) + own * 0.1
 
 
-def look_after(age: timedelta, *, jitter: float) -> timedelta:
-    """How long to wait before looking again at a batch of this age: early looks come quickly.
+def look_after(age: timedelta, *, usual: timedelta | None = None, jitter: float) -> timedelta:
+    """How long to wait before looking again at a batch that is so long in its phase.
 
-    From a second to five minutes, a tenth of the age in between. `jitter` is in [0, 1).
+    From a second to five minutes: a tenth of the age, so that early looks come quickly, or of what
+    is left of the time that half of all batches take, where that is known: before then there is
+    little to see. `jitter` is in [0, 1).
     """
-    return max(_FIRST_LOOK, min(_RAREST_LOOK, age / 10)) * (0.9 + jitter / 5)
+    wait = max(age, timedelta() if usual is None else usual - age) / 10
+    return max(_FIRST_LOOK, min(_RAREST_LOOK, wait)) * (0.9 + jitter / 5)
 
 
 def pause_before(attempt: int) -> timedelta:
@@ -89,7 +93,7 @@ def standing(batches: "list[Batch] | tuple[Batch, ...]") -> Counts:
 CANARY = 10
 """So many rows are tried first, where a run has more than `CANARY_FROM`."""
 CANARY_FROM = 1_000
-_ENOUGH_VALID = 0.9
+_ENOUGH_VALID = Fraction(9, 10)
 _SAYS_NOTHING: frozenset[Outcome] = frozenset(
     ("expired", "cancelled", "rate_limited", "server_error", "network", "missing_result")
 )
@@ -99,8 +103,8 @@ _SAYS_NOTHING: frozenset[Outcome] = frozenset(
 def invalid_in_canary(counts: Counts) -> tuple[int, int] | None:
     """How many of the first rows are not valid, of how many; None if few enough."""
     judged = sum(count for outcome, count in counts.items() if outcome not in _SAYS_NOTHING)
-    invalid = judged - counts.get("succeeded", 0)
-    return (invalid, judged) if invalid > (1 - _ENOUGH_VALID) * judged else None
+    valid = counts.get("succeeded", 0)
+    return (judged - valid, judged) if valid < _ENOUGH_VALID * judged else None
 
 
 def tripped(counts: Counts) -> Outcome | None:

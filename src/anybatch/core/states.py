@@ -106,7 +106,10 @@ OUTCOMES: Mapping[Outcome, OutcomeRule] = {
         again="as_is", waves=3, paid=True, meaning="the provider returned no line for it"
     ),
     "ambiguous": OutcomeRule(
-        again="never", paid=True, meaning="perhaps submitted; held back rather than paid twice"
+        again="never",
+        paid=True,
+        meaning="perhaps submitted, and the provider does not let us look; held back rather than "
+        "paid twice",
     ),
 }
 
@@ -120,8 +123,14 @@ BREAKER_AFTER = 3
 """So many results of a kind that trips the breaker stop a run."""
 
 
-def status_of(state: RunState, counts: Mapping[Outcome, int], total: int) -> RunStatus:
-    """A run's status in one word. `counts` are the rows' present outcomes."""
+def status_of(
+    state: RunState, counts: Mapping[Outcome, int], total: int, *, set_aside: int = 0
+) -> RunStatus:
+    """A run's status in one word. `counts` are the rows' present outcomes.
+
+    Results that were `set_aside` make a run `partial`, though every row have a valid answer: who
+    returns what is nobody's may have mixed up more than that.
+    """
     if state in ("open", "cancelling"):
         return "running"
     if state == "stopped":
@@ -129,7 +138,7 @@ def status_of(state: RunState, counts: Mapping[Outcome, int], total: int) -> Run
     if counts.get("cancelled", 0):
         return "cancelled"
     succeeded = counts.get("succeeded", 0)
-    if succeeded == total:
+    if succeeded == total and not set_aside:
         return "ok"
     return "partial" if succeeded else "failed"
 

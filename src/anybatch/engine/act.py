@@ -48,10 +48,14 @@ class Work:
     committed: Callable[[Batch], None]
     """Called in the event loop after each commit."""
 
+    def event(self, name: str, **fields: Any) -> Event:
+        """Something that happens now."""
+        happened: Json = fields
+        return Event(at=self.now(), name=name, fields=happened)
+
     def note(self, name: str, **fields: Any) -> None:
         """Write down that something happened."""
-        happened: Json = fields
-        self.store.add_event(self.run.id, Event(at=self.now(), name=name, fields=happened))
+        self.store.add_event(self.run.id, self.event(name, **fields))
 
     def note_open_calls(self, name: str, batch: Batch) -> None:
         """Write down which calls of `batch` may be under way and will be made again."""
@@ -184,8 +188,27 @@ async def until(
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(answering)
         stopped = tasks.create_task(stop.wait())
-        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not task.done():
-            await asyncio.wait((task,), timeout=grace.total_seconds())
-        return not task.cancel()
+        try:
+            await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await asyncio.wait((task,), timeout=grace.total_seconds())
+            return task.done()
+        finally:
+            stopped.cancel()
+            await break_off(task)
+
+
+_CANCEL_EVERY = timedelta(seconds=0.1)
+_CANCELS = 100
+
+
+async def break_off(task: "asyncio.Task[None]") -> None:
+    """Cancel `task` until it is over: now and then the HTTP client swallows a cancellation.
+
+    One that heeds none of many is left to end by itself.
+    """
+    for _ in range(_CANCELS):
+        if task.done():
+            return
+        task.cancel()
+        await asyncio.wait((task,), timeout=_CANCEL_EVERY.total_seconds())

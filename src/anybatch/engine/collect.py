@@ -2,7 +2,7 @@
 
 Nothing the provider says is taken for granted. Names that are not ours, that come twice with
 different answers or do not fit the request they name are set aside; rows without a result get one
-that says so.
+that says so. A result that has lost its name is told by its request, where that came back with it.
 """
 
 import zlib
@@ -21,8 +21,11 @@ from ..wire.jsonl import number_of
 from . import act
 from .act import Work
 from .answers import Reader
+from .echoes import Echoes
 
 _KEPT_STRANGERS = 1_000
+_DAMAGED = "malformed"
+"""The code of a line that cannot be read."""
 _READ_BYTES = 1 << 18
 _CHUNK_BYTES = 16_000_000
 """Answers come in any order: the more are looked at together, the closer their requests lie."""
@@ -37,10 +40,12 @@ class Collected:
         batch: Batch,
         read_line: Callable[[bytes], ResultLine],
         paths: list[Path],
+        echo_of: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._work = work
         self._batch = batch
         self._read_line = read_line
+        self._echo_of = echo_of
         self._paths = paths
         self._reader = Reader(work.run.spec)
         self._recorded: set[int] = set()
@@ -51,7 +56,7 @@ class Collected:
         self._conflicts: list[int] = []
 
     def is_anothers(self) -> bool:
-        """Whether there are lines, and not one of them is ours."""
+        """Whether there are lines with names, and not one of them is ours."""
         lines, some = self._lines(), False
         with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
             ours = self._numbers()
@@ -59,15 +64,19 @@ class Collected:
                 asked = self._asked(chunk, ours, requests)
                 if any(line.custom_id in asked for line in chunk):
                     return False
-                some = True
+                some = some or any(line.custom_id is not None for line in chunk)
         return some
 
     def _numbers(self) -> "range | frozenset[int]":
         numbers = act.numbers_of(self._work.store, self._batch)
         return numbers if isinstance(numbers, range) else frozenset(numbers)
 
-    def answered(self) -> Iterator[Result]:
-        """The results of all requests that have a line and no result yet, in the files' order."""
+    def answered(self, *, settles: bool) -> Iterator[Result]:
+        """The results of all requests that have a line and no result yet, in the files' order.
+
+        A damaged line counts as none, unless this `settles` the matter: it may come whole if it is
+        fetched once more.
+        """
         self._recorded = self._committed()
         with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
             ours = self._numbers()
@@ -76,6 +85,8 @@ class Collected:
                 asked = self._asked(chunk, ours, requests)
                 for line in chunk:
                     request = self._named(line, asked)
+                    if _is_damaged(line) and not settles:
+                        continue
                     if request is not None and request.n not in self._recorded:
                         self._recorded.add(request.n)
                         yield self._result(request, line)
@@ -100,6 +111,20 @@ class Collected:
             yield "results.conflicting", {"rows": self._conflicts[:20], "count": count}
 
     def _lines(self) -> Iterator[ResultLine]:
+        echoes = Echoes(self._echoes)
+        return map(echoes.named, self._read_lines())
+
+    def _echoes(self) -> Iterator[tuple[str, bytes]]:
+        """The names of all requests, and what tells each from others where it comes back."""
+        if self._echo_of is None:
+            return
+        run_id, numbers = self._batch.run_id, act.numbers_of(self._work.store, self._batch)
+        with RequestFile(self._work.store.folder(run_id)) as requests:
+            for request in act.as_sent(self._work, self._batch, requests, numbers):
+                name = custom_id(run_id, request.n, request.body)
+                yield name, self._echo_of(request.body)
+
+    def _read_lines(self) -> Iterator[ResultLine]:
         for path in self._paths:
             with open(path, "rb", buffering=_READ_BYTES) as file:
                 for line in file:  # of bytes: split at `\\n` and nothing else
@@ -148,9 +173,15 @@ class Collected:
     def _unrun(self, n: int, place: int) -> Result:
         remote = self._remote
         if place in remote.bad_lines:
-            return Result(n=n, outcome="bad_request", failure=remote.bad_lines[place])
+            why = remote.bad_lines[place]
+            return Result(n=n, outcome=_BY_CODE.get(why.code or "", "bad_request"), failure=why)
         outcome, failure = outcome_of_unrun(remote)
         return Result(n=n, outcome=outcome, failure=failure)
+
+
+def _is_damaged(line: ResultLine) -> bool:
+    """Whether a line names its request and cannot be read beyond that."""
+    return line.status is None and line.failure is not None and line.failure.code == _DAMAGED
 
 
 def _chunk(lines: Iterator[ResultLine]) -> list[ResultLine]:
@@ -181,6 +212,10 @@ _BY_CODE: dict[str, Outcome] = {
 }
 
 
+_GIVEN_UP = ("expired", "cancelled", "exceeded")
+"""How the words end for a batch of which not all was run."""
+
+
 def outcome_of_unrun(remote: Remote) -> tuple[Outcome, Failure]:
     """What becomes of a request that an ended batch has no line for."""
     if remote.failed:
@@ -192,6 +227,6 @@ def outcome_of_unrun(remote: Remote) -> tuple[Outcome, Failure]:
         return "expired", Failure(message="not run: other lines of its batch were refused")
     if remote.cancelled:
         return "cancelled", Failure(message="cancelled before it was run")
-    if (remote.status or "").lower().endswith(("expired", "cancelled")):
+    if (remote.status or "").lower().endswith(_GIVEN_UP):
         return "expired", Failure(message=f"its batch is over: {remote.status}")
     return "missing_result", Failure(message="the provider returned nothing for it")

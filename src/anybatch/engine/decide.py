@@ -3,14 +3,17 @@
 Nothing here reads a clock, opens a file or awaits: `decide` is a function of its arguments.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
-from ..core.model import Batch, Run
-from ..core.retry import invalid_in_canary, left_to_retry, standing, tripped
+from ..core.model import Batch, Counts, Late, Run
+from ..core.quota import Load, Quota, held_by, load_of, total, waits_there
+from ..core.retry import invalid_in_canary, left_to_retry, standing, summed, tripped
 from ..core.states import OUTCOMES
+from ..core.timing import Usual, is_news, lateness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,14 @@ class Clean:
     batch: Batch
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Say that the batch takes unusually long at its provider."""
+
+    batch: Batch
+    late: Late
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Plan the next wave."""
@@ -92,7 +103,10 @@ LISTED_FROM = 5
 Remotely = Submit | Recover | CancelRemote | Collect | Clean
 """The steps of a batch that goes through a provider's batch API, but for looking at it."""
 
-Action = Answer | Cancel | Remotely | Poll | Retry | Stop | Finish
+Action = Answer | Cancel | Remotely | Poll | Alert | Retry | Stop | Finish
+
+STEPS_AT_ONCE = 4
+"""Steps of one kind that a process takes at once: so none waits until many of another are over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +121,16 @@ class Snapshot:
     """The batches this process is working on. A lease that ran out does not make us start twice."""
     free: int = 1
     """How many more batches this process can work on call by call."""
-    free_remotely: int = 1
-    """How many more steps of batches at a provider this process can take at once."""
+    under_way: Mapping[type[Remotely], int] = field(default_factory=dict)
+    """How many steps of each kind this process is taking of batches at a provider."""
+    quotas: tuple[Quota, ...] = ()
+    """The limits of what may wait there at once."""
+    elsewhere: Load = Load()
+    """What waits there already of other runs."""
+    usual: Mapping[str, Usual] = field(default_factory=dict)
+    """How long batches are in each phase there."""
+    window: timedelta | None = None
+    """After which the provider gives up what it has not run; None: it never does."""
     looking: bool = False
     """Whether this process is asking a provider how batches are."""
     looks: Mapping[str, datetime] = field(default_factory=dict)
@@ -136,10 +158,10 @@ def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
         why = f"{cause}: {OUTCOMES[cause].meaning}"
         return _steps(taken, now, seen) if taken else [Stop(why=why)]
     if seen.run.canary:
-        canary = next(batch for batch in seen.batches if (batch.wave, batch.part) == (1, 0))
-        if not _is_answered(canary):
-            return _steps([canary], now, seen)
-        bad = invalid_in_canary(canary.counts)
+        canary = [batch for batch in seen.batches if _is_canary(batch, seen.run)]
+        if not all(map(_is_answered, canary)):
+            return _steps([b for b in canary if not _is_answered(b) or _is_uncleaned(b)], now, seen)
+        bad = invalid_in_canary(_counts_of(canary))
         if bad is not None:
             return [Stop(why=_of_canary(*bad))]
     uncleaned = [batch for batch in seen.batches if _is_uncleaned(batch)]
@@ -148,6 +170,18 @@ def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
     if any(left_to_retry(batch, budgeted=seen.run.budgeted) for batch in seen.batches):
         return [Retry()]
     return _steps(uncleaned, now, seen) if uncleaned else [Finish()]
+
+
+def _is_canary(batch: Batch, run: Run) -> bool:
+    """Whether it holds rows that are tried first. It may have been cut."""
+    return batch.wave == 1 and batch.first < run.canary
+
+
+def _counts_of(batches: list[Batch]) -> Counts:
+    counts: Counts = {}
+    for batch in batches:
+        counts = summed(counts, batch.counts)
+    return counts
 
 
 def _of_canary(invalid: int, judged: int) -> str:
@@ -169,25 +203,29 @@ def _steps(
     batches: list[Batch], now: datetime, seen: Snapshot, *, ending: bool = False
 ) -> list[Action]:
     """The next step of each batch that is due and free, as many as this process can take."""
-    free, free_remotely = seen.free, seen.free_remotely
+    free, under_way = seen.free, Counter(seen.under_way)
+    held = held_back(seen, now)
     actions: list[Action] = []
     waiting: list[Batch] = []
     not_yet: list[Batch] = []
     for batch in batches:
         if not _is_free(batch, now, seen):
             continue
-        action = _ending(batch) if ending else _next(batch)
+        late = None if seen.looking else _unsaid(batch, now, seen)
+        action = _ending(batch) if ending else next_step(batch)
         # What is given up unsent need not wait for its moment.
-        if isinstance(action, Poll):
+        if late is not None:
+            actions.append(Alert(batch=batch, late=late))
+        elif isinstance(action, Poll):
             (waiting if _is_worth_a_look(batch, now, seen) else not_yet).append(batch)
         elif not isinstance(action, Cancel | CancelRemote) and not _is_due(batch, now):
             continue
         elif isinstance(action, Answer | Cancel):
             free -= 1
             actions += [action] if free >= 0 else []
-        else:
-            free_remotely -= 1
-            actions += [action] if free_remotely >= 0 else []
+        elif not (isinstance(action, Submit) and batch.id in held):
+            under_way[type(action)] += 1
+            actions += [action] if under_way[type(action)] <= STEPS_AT_ONCE else []
     if waiting and not seen.looking:
         # A list tells of all at once: then none needs a look of its own a moment later.
         listed = len(waiting) + len(not_yet) >= LISTED_FROM
@@ -195,11 +233,53 @@ def _steps(
     return actions
 
 
+def _unsaid(batch: Batch, now: datetime, seen: Snapshot) -> Late | None:
+    """What is unusual about how long a batch takes and was not said yet."""
+    late = lateness(batch, usual=seen.usual, window=seen.window, now=now)
+    known = None if batch.remote is None else batch.remote.late
+    return late if is_news(late, known) else None
+
+
+def held_back(seen: Snapshot, now: datetime) -> dict[str, Quota]:
+    """The batches that may not be submitted yet, by their ids, each with the limit it waits for.
+
+    Those that come first go first, as many together as the limits let. Where nothing of the run
+    waits at the provider, one may always go: else a limit that was learned wrong would never be
+    found out, and nobody may be at work on other runs.
+    """
+    if not seen.quotas:
+        return {}
+    ours = total(batch for batch in seen.batches if waits_there(batch) or _goes(batch, seen))
+    held: dict[str, Quota] = {}
+    for batch in seen.batches:
+        if not _is_to_be_submitted(batch) or batch.id in seen.ours:
+            continue
+        load = load_of(batch)
+        quota = held_by(load, seen.elsewhere + ours, seen.quotas, now)
+        if quota is not None and ours.batches:
+            held[batch.id] = quota
+        elif _is_due(batch, now) and _is_free(batch, now, seen):
+            ours += load
+    return held
+
+
+def _is_to_be_submitted(batch: Batch) -> bool:
+    return batch.executor == "batch" and (
+        batch.status == "planned" or (batch.status == "submitting" and not _may_exist(batch))
+    )
+
+
+def _goes(batch: Batch, seen: Snapshot) -> bool:
+    """Whether this process is submitting the batch at the moment."""
+    return batch.id in seen.ours and _is_to_be_submitted(batch)
+
+
 def _is_worth_a_look(batch: Batch, now: datetime, seen: Snapshot) -> bool:
     return _is_due(batch, now) and seen.looks.get(batch.id, now) <= now
 
 
-def _next(batch: Batch) -> Answer | Remotely | Poll:
+def next_step(batch: Batch) -> Answer | Remotely | Poll:
+    """What is done about it next, once it is due."""
     if batch.executor != "batch":
         return Answer(batch=batch)
     match batch.status:
@@ -222,7 +302,7 @@ def _ending(batch: Batch) -> Cancel | Remotely | Poll:
         return Cancel(batch=batch)
     if batch.status == "running" and batch.remote is not None and not batch.remote.cancelled:
         return CancelRemote(batch=batch)
-    step = _next(batch)
+    step = next_step(batch)
     assert not isinstance(step, Answer)
     return step
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from ..core.join import Layout, joined, layout
-from ..core.model import EMBEDDINGS, Result, Run
+from ..core.model import COLUMNS, Result, Run
 from ..store.files import ReadFile, damaged
 from ..store.journal import committed_lines, segment_path
 from ..store.rows import read_rows
@@ -121,8 +121,8 @@ def _result(line: bytes, n: int, path: Path) -> Result:
 
 def layout_of(run: Run) -> Layout:
     """The columns of the joined table."""
-    one = "embedding" if run.spec.api in EMBEDDINGS else "answer"
-    return layout(run.columns, run.spec.output_schema, one=one)
+    names = COLUMNS.get(run.spec.api, ("answer",))
+    return layout(run.columns, run.spec.output_schema, names=names)
 
 
 def joined_rows(store: Store, run: Run) -> Iterator[list[list[Any]]]:

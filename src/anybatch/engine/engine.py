@@ -4,6 +4,7 @@ Any number of processes may run it over one store. They meet only in the databas
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from msgspec.structs import replace
 from ..clock import Clock
 from ..core.model import Batch, Run
 from ..core.plan import LimitsOf
+from ..core.quota import Load, Quota
 from ..core.retry import standing, tripped
 from ..core.states import TRIPPING, BatchStatus, RunState
+from ..core.timing import Usual, usual_of
 from ..effects import Probe, unwatched
 from ..errors import LeaseLost
 from ..executors.batch import BatchExecutor
@@ -26,8 +29,10 @@ from ..processes import dead_among
 from ..store.store import Store
 from . import act, remote
 from .act import Work
+from .crowding import waiting_elsewhere
 from .decide import (
     Action,
+    Alert,
     Answer,
     Cancel,
     CancelRemote,
@@ -42,16 +47,19 @@ from .decide import (
     Stop,
     Submit,
     decide,
+    held_back,
 )
-from .events import Progress, progress
+from .events import SET_ASIDE, Progress, progress, set_aside
+from .steps import RemoteWork
+from .waiting import waiting_for
 from .waves import due_again, plan_wave
 
 _LOOK_EVERY = timedelta(seconds=1)
 _REPORT_EVERY = timedelta(milliseconds=100)
 _AT_ONCE = 2
 """Batches under way in one process: one fills the gap while the other's stragglers end."""
-_STEPS_AT_ONCE = 4
-"""Steps of batches at a provider under way in one process: uploads, looks, downloads."""
+_LEARN_EVERY = timedelta(minutes=1)
+"""So often it is read how long batches take at a provider."""
 
 _STATUS: Mapping[type[Remotely], BatchStatus] = {
     Submit: "submitting",
@@ -63,6 +71,16 @@ _STATUS: Mapping[type[Remotely], BatchStatus] = {
 """The status under which a batch is claimed for each step."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtProvider:
+    """What is known of how a provider treats batches."""
+
+    window: timedelta | None = None
+    """After which it gives up what it has not run; None: it never does."""
+    quotas: tuple[Quota, ...] = ()
+    """The limits that it states of what may wait there at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +98,7 @@ class Engine:
     jitter: Callable[[], float]
     lease: timedelta
     search: timedelta
+    at_provider: AtProvider = AtProvider()
     probe: Probe = unwatched
     on_progress: Callable[[Progress], None] = lambda progress: None
 
@@ -103,7 +122,7 @@ class _Ours(NamedTuple):
 
     batch: Batch
     task: asyncio.Task[None]
-    remotely: bool
+    step: type[Action]
 
 
 class _Fulfilment:
@@ -128,6 +147,16 @@ class _Fulfilment:
         self._looking: asyncio.Task[None] | None = None
         self._looks: dict[str, datetime] = {}
         """When we look again at batches in which we last saw nothing new."""
+        self._looked: dict[str, datetime] = {}
+        """When we last saw how each batch at a provider is."""
+        self._quotas = engine.at_provider.quotas
+        self._elsewhere = Load()
+        """What waits at the provider of other runs."""
+        self._usual: Mapping[str, Usual] = {}
+        self._learns_at = 0.0
+        self._held: Mapping[str, Quota] = {}
+        """The batches that may not be submitted yet, each with the limit it waits for."""
+        self._set_aside = 0
         self._next_report = 0.0
         self._work = Work(
             run=run,
@@ -143,7 +172,7 @@ class _Fulfilment:
     async def go(self) -> Run:
         async with asyncio.TaskGroup() as tasks:
             background = [
-                tasks.create_task(self._heartbeat()),
+                tasks.create_task(self._heartbeat(tasks)),
                 tasks.create_task(self._heed_stop()),
             ]
             try:
@@ -165,7 +194,9 @@ class _Fulfilment:
             await self._look()
             self._heed()
             if not self._halt.is_set():
-                for action in decide(self._snapshot(), self._clock.now()):
+                seen, now = self._snapshot(), self._clock.now()
+                self._held = held_back(seen, now)
+                for action in decide(seen, now):
                     await self._act(action, tasks)
             over = self._run.state in ("ended", "stopped") or self._stop.is_set()
             if over and not self._ours and self._looking is None:
@@ -184,20 +215,43 @@ class _Fulfilment:
         news = await self._on_thread(self._store.news)
         if news != self._news:
             self._news = news
-            self._run = await self._on_thread(partial(self._store.run, self._run.id))
-            batches = await self._on_thread(partial(self._store.batches, self._run.id))
-            self._seen = {batch.id: batch for batch in batches}
+            await self._on_thread(self._read)
+        if self._run.spec.executor == "batch" and self._clock.monotonic() >= self._learns_at:
+            self._learns_at = self._clock.monotonic() + _LEARN_EVERY.total_seconds()
+            await self._on_thread(self._learn)
         self._report()
+
+    def _read(self) -> None:
+        self._run = self._store.run(self._run.id)
+        self._seen = {batch.id: batch for batch in self._store.batches(self._run.id)}
+        if self._run.state == "ended":
+            self._set_aside = set_aside(self._store.events(self._run.id, *SET_ASIDE))
+        if self._run.spec.executor == "batch":
+            self._read_of_provider()
+
+    def _learn(self) -> None:
+        self._usual = usual_of(self._store.timings(self._run.queue))
+
+    def _read_of_provider(self) -> None:
+        """What is known of its limits, and what waits there of other runs."""
+        known, now = self._engine.at_provider, self._clock.now()
+        self._quotas = (*known.quotas, *self._store.quotas(self._run.queue))
+        self._elsewhere = waiting_elsewhere(self._store, self._run, window=known.window, now=now)
 
     def _snapshot(self) -> Snapshot:
         owners = {batch.owner for batch in self._seen.values() if batch.owner is not None}
+        steps = Counter(ours.step for ours in self._ours.values())
         return Snapshot(
             run=self._run,
             batches=tuple(self._seen.values()),
             dead=dead_among(owners - {self._engine.owner}),
             ours=frozenset(self._ours),
-            free=_AT_ONCE - sum(not ours.remotely for ours in self._ours.values()),
-            free_remotely=_STEPS_AT_ONCE - sum(ours.remotely for ours in self._ours.values()),
+            free=_AT_ONCE - steps[Answer] - steps[Cancel],
+            under_way={kind: steps[kind] for kind in _STATUS},
+            quotas=self._quotas,
+            elsewhere=self._elsewhere,
+            usual=self._usual,
+            window=self._engine.at_provider.window,
             looking=self._looking is not None,
             looks=self._looks,
         )
@@ -206,9 +260,12 @@ class _Fulfilment:
         match action:
             case Answer(batch=batch):
                 executor = await self._opened()
-                await self._take(batch, tasks, partial(self._answer, executor), executor.window)
+                work = partial(self._answer, executor)
+                await self._take(Answer, batch, tasks, work, window=executor.window)
             case Cancel(batch=batch):
-                await self._take(batch, tasks, partial(act.cancel, self._work), 0)
+                await self._take(Cancel, batch, tasks, partial(act.cancel, self._work))
+            case Alert(batch=batch, late=late):
+                await self._take(Alert, batch, tasks, partial(remote.alert, self._work, late))
             case Submit() | Recover() | CancelRemote() | Collect() | Clean():
                 await self._take_step(action, tasks)
             case Poll(batches=batches):
@@ -231,18 +288,20 @@ class _Fulfilment:
     async def _answer(self, executor: CallExecutor, batch: Batch) -> None:
         await act.answer(self._work, batch, executor, stop=self._halt)
 
-    async def _remotely(self) -> remote.RemoteWork:
+    async def _remotely(self) -> RemoteWork:
         """What steps at a provider need; connections are opened at the first one."""
         if self._batches is None:
             self._batches = await asyncio.to_thread(self._engine.open_batches)
-        return remote.RemoteWork(
+        return RemoteWork(
             work=self._work,
             executor=self._batches,
             jitter=self._engine.jitter,
             search=self._engine.search,
+            usual=self._usual,
+            looked=self._looked,
         )
 
-    async def _look_at(self, on: remote.RemoteWork, batches: Collection[Batch]) -> None:
+    async def _look_at(self, on: RemoteWork, batches: Collection[Batch]) -> None:
         """See how batches at a provider are, and leave it if we are told to stop."""
 
         async def look() -> None:
@@ -262,15 +321,17 @@ class _Fulfilment:
         async def step(batch: Batch) -> None:
             await act.until(remote.take(on, action, batch), stop=self._stop, grace=act.DRAIN)
 
-        await self._take(action.batch, tasks, step, 0, status=_STATUS[type(action)])
+        kind = type(action)
+        await self._take(kind, action.batch, tasks, step, status=_STATUS[kind])
 
     async def _take(
         self,
+        step: type[Action],
         batch: Batch,
         tasks: asyncio.TaskGroup,
         work: Callable[[Batch], Awaitable[None]],
-        window: int,
         *,
+        window: int = 0,
         status: BatchStatus = "running",
     ) -> None:
         """Claim `batch` and have `work` done on it."""
@@ -281,7 +342,7 @@ class _Fulfilment:
             return
         self._seen[claimed.id] = claimed
         task = tasks.create_task(self._own(claimed, work))
-        self._ours[claimed.id] = _Ours(claimed, task, status != "running" or window == 0)
+        self._ours[claimed.id] = _Ours(claimed, task, step)
 
     async def _own(self, batch: Batch, work: Callable[[Batch], Awaitable[None]]) -> None:
         try:
@@ -325,9 +386,17 @@ class _Fulfilment:
 
     def _report(self) -> None:
         self._next_report = self._clock.monotonic() + _REPORT_EVERY.total_seconds()
-        waiting = None if self._executor is None else self._executor.waiting
-        waiting = waiting or remote.waiting_for(self._seen.values(), self._clock.now())
-        self._engine.on_progress(progress(self._run, self._seen.values(), waiting=waiting))
+        look = progress(
+            self._run, self._seen.values(), waiting=self._waiting(), set_aside=self._set_aside
+        )
+        self._engine.on_progress(look)
+
+    def _waiting(self) -> str | None:
+        """Why nothing is sent, when there is a reason."""
+        for executor in (self._executor, self._batches):
+            if executor is not None and executor.waiting is not None:
+                return executor.waiting
+        return waiting_for(self._seen.values(), self._held, self._clock.now())
 
     async def _wait(self) -> None:
         """Until one of our batches is done, we are told to stop, or it is time to look again."""
@@ -344,16 +413,19 @@ class _Fulfilment:
             for sign in signs:
                 sign.cancel()
 
-    async def _heartbeat(self) -> None:
+    async def _heartbeat(self, tasks: asyncio.TaskGroup) -> None:
         """Renew our leases on the clock, however slow the work is."""
+        lost: set[asyncio.Task[None]] = set()
         while True:
             await self._clock.sleep(self._engine.lease.total_seconds() / 3)
             for claimed, task, _ in list(self._ours.values()):
                 until = self._clock.now() + self._engine.lease
                 renew = partial(self._store.renew, claimed, lease_until=until)
-                if not await self._on_thread(renew) and not task.done():
-                    task.cancel()
-                    await self._note_lost(claimed)
+                if task in lost or await self._on_thread(renew) or task.done():
+                    continue
+                lost.add(task)
+                tasks.create_task(act.break_off(task))
+                await self._note_lost(claimed)
 
     async def _on_thread(self, function: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()

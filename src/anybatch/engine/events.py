@@ -1,5 +1,6 @@
 """How far a run is, for whoever watches."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -21,31 +22,65 @@ class Progress:
     """Of every attempt, the retried ones included."""
     waiting: str | None
     """Why nothing is being sent, when there is a reason."""
+    late: tuple[str, ...] = ()
+    """Which batches take unusually long at their provider, a line each."""
+    set_aside: int = 0
+    """So many results of a provider's are nobody's, or contradict another one; known at the end."""
 
     @property
     def done(self) -> int:
         return sum(self.counts.values())
 
 
-def progress(run: Run, batches: Iterable[Batch], *, waiting: str | None = None) -> Progress:
+def progress(
+    run: Run, batches: Iterable[Batch], *, waiting: str | None = None, set_aside: int = 0
+) -> Progress:
     """What the batches of a run add up to."""
     seen = list(batches)
     counts = standing(seen)
     return Progress(
         run=run,
-        status=status_of(run.state, counts, run.total),
+        status=status_of(run.state, counts, run.total, set_aside=set_aside),
         counts=counts,
         usage=sum((batch.usage for batch in seen), Usage()),
         waiting=waiting,
+        late=tuple(line for batch in seen if (line := late_line(batch)) is not None),
+        set_aside=set_aside,
     )
 
 
-_SET_ASIDE = ("results.foreign", "results.conflicting")
+def late_line(batch: Batch) -> str | None:
+    """What is unusual about how long a batch takes at its provider; None: nothing is."""
+    remote = batch.remote
+    if batch.status != "running" or remote is None or remote.late is None:
+        return None
+    return f"batch {batch.id} is {remote.late.word} in {remote.status}: {remote.late.why}"
+
+
+SET_ASIDE = ("results.foreign", "results.conflicting")
+"""The events that tell of such results."""
 
 
 def set_aside(events: Iterable[Event]) -> int:
-    """How many results of a provider's bear no name of ours, or contradict another one."""
-    return sum(int(event.fields["count"]) for event in events if event.name in _SET_ASIDE)
+    """How many results of a provider's bear no name of ours, or contradict another one.
+
+    What was fetched more than once counts once.
+    """
+    most: dict[tuple[str, str], int] = {}
+    for event in events:
+        if event.name in SET_ASIDE:
+            of = (str(event.fields["batch"]), event.name)
+            most[of] = max(most.get(of, 0), int(event.fields["count"]))
+    return sum(most.values())
+
+
+_LATE = ("batch.slow", "batch.stuck")
+
+
+def were_late(events: Iterable[Event]) -> dict[str, int]:
+    """How many batches were slow or stuck at their provider, at whatever time; none: left out."""
+    told = {(event.name, str(event.fields["batch"])) for event in events if event.name in _LATE}
+    return dict(Counter(name.removeprefix("batch.") for name, _ in told))
 
 
 def repeated(events: Iterable[Event]) -> int:

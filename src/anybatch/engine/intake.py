@@ -24,15 +24,12 @@ from ..providers.provider import Provider
 from ..store.files import fsync_folder, unwritable
 from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
-from ..store.store import Store
+from ..store.store import PLANNING, Store
 from ..wire import openai as wire
 from ..wire.apis import wire_of
 from .waves import first_wave
 
-_MARK = ".planning"
-"""Ends the name of a file beside the folder of a run while it is planned, and says by whom."""
-
-_PREFIX_BYTES = 1024
+PREFIX_BYTES = 1024
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -49,6 +46,8 @@ class Intake:
     """So many rows go first; None: a few of a large run that goes by batches."""
     account: str | None = None
     """Whose batches the run makes at a provider."""
+    keep_remote: bool = False
+    """Whether all that lies there stays there when it is here."""
     again: bool = False
     """Plan a new run even if one has asked exactly the same."""
 
@@ -69,22 +68,21 @@ def plan(
         if known is not None:
             return known, False
     folder = intake.store.folder(run_id)
-    _begin(intake, folder)
+    begin(intake, folder)
     try:
         run = _write(intake, source, spec, data=data, run_id=run_id, now=now)
-        standing = _add(intake, run)
+        standing = add(intake, run)
     except Exception:
-        _forget(folder)
+        forget(folder)
         raise
     if standing.id != run_id:
-        _forget(folder)
+        forget(folder)
         return standing, False
-    with effect("plan.unmark", intake.probe), unwritable(folder):
-        _mark_of(folder).unlink()
+    unmark(intake, folder)
     return run, True
 
 
-def _begin(intake: Intake, folder: Path) -> None:
+def begin(intake: Intake, folder: Path) -> None:
     """Mark `folder` as ours while we plan, then make it."""
     try:
         with effect("plan.mark", intake.probe), unwritable(folder):
@@ -96,17 +94,23 @@ def _begin(intake: Intake, folder: Path) -> None:
         raise
 
 
-def _forget(folder: Path) -> None:
+def unmark(intake: Intake, folder: Path) -> None:
+    """The run in `folder` stands."""
+    with effect("plan.unmark", intake.probe), unwritable(folder):
+        _mark_of(folder).unlink()
+
+
+def forget(folder: Path) -> None:
     """Remove what was planned. The mark goes last, so that who dies here is swept up after."""
     shutil.rmtree(folder, ignore_errors=True)
     _mark_of(folder).unlink(missing_ok=True)
 
 
 def _mark_of(folder: Path) -> Path:
-    return folder.with_name(folder.name + _MARK)
+    return folder.with_name(folder.name + PLANNING)
 
 
-def _add(intake: Intake, run: Run) -> Run:
+def add(intake: Intake, run: Run) -> Run:
     """Write down `run` and its batches; the run that stands, which may be an older one."""
     folder = intake.store.folder(run.id)
     executor, provider = run.spec.executor or "online", intake.provider
@@ -126,8 +130,8 @@ def _add(intake: Intake, run: Run) -> Run:
 
 def sweep(store: Store) -> None:
     """Remove what a process that died while planning left behind."""
-    for mark in (store.root / "runs").glob(f"*{_MARK}"):
-        folder = mark.with_name(mark.name.removesuffix(_MARK))
+    for mark in (store.root / "runs").glob(f"*{PLANNING}"):
+        folder = mark.with_name(mark.name.removesuffix(PLANNING))
         # A mark may go while we look: its owner is done, or another process sweeps too.
         with unwritable(mark), suppress(FileNotFoundError):
             if not dead_among([mark.read_text()]):
@@ -216,6 +220,7 @@ def _write(
     if not first:
         raise _nothing_to_send(source, bad)
     asking = _asking(source, spec, first)
+    fits = _fits(intake.provider, spec)
     columns: dict[str, None] = {}
     budgeted, at = True, 1
     with (
@@ -223,7 +228,7 @@ def _write(
         RequestWriter(folder, probe=intake.probe) as requests,
     ):
         for chunk in chain([first], chunks):
-            kept, rendered = _rendered(chunk, asking.render, bad, at=at)
+            kept, rendered = _rendered(chunk, asking.render, fits, bad, at=at)
             at += len(chunk)
             budgeted = budgeted and asking.have_budget(kept)
             kept = asking.keep(kept)
@@ -247,6 +252,7 @@ def _write(
         skipped=bad.skipped,
         budgeted=budgeted,
         account=intake.account,
+        keep_remote=intake.keep_remote,
         canary=_canary(intake, asking.spec, requests.count),
     )
 
@@ -266,19 +272,44 @@ def _nothing_to_send(source: Source, bad: BadRows) -> BadInput:
     )
 
 
+Fits = Callable[[list[Rendered]], None]
+"""Raises BadRow if one of these is too large for any batch."""
+
+
+def _fits(provider: Provider, spec: Spec) -> Fits:
+    limits = provider.limits_of(spec.executor or "online")
+    most = limits.max_bytes
+
+    def fits(rendered: list[Rendered]) -> None:
+        if most is None or not rendered:
+            return
+        largest = max(len(request.body) for request in rendered) + limits.overhead + 1
+        if largest > most:
+            raise BadRow(
+                f"its request has {largest:,} bytes, and a whole batch at {provider.name!r} may "
+                f"have {most:,}; shorten it"
+            )
+
+    return fits
+
+
 def _rendered(
-    chunk: list[Row], render: Render, bad: BadRows, *, at: int
+    chunk: list[Row], render: Render, fits: Fits, bad: BadRows, *, at: int
 ) -> tuple[list[Row], list[Rendered]]:
     """The rows of `chunk` that can be rendered, and what they become. `at` numbers the first."""
     try:
-        return chunk, [render(row) for row in chunk]
+        rendered = [render(row) for row in chunk]
+        fits(rendered)
+        return chunk, rendered
     except BadRow:
         pass  # find out which, one by one
     kept: list[Row] = []
-    rendered: list[Rendered] = []
+    rendered = []
     for number, row in enumerate(chunk, at):
         try:
-            rendered.append(render(row))
+            request = render(row)
+            fits([request])
+            rendered.append(request)
             kept.append(row)
         except BadRow as e:
             bad(number, str(e), unit="row")
@@ -334,7 +365,7 @@ def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
         if _api_of(row) != api:
             raise BadRow(f"its url {row['url']!r} differs from the first row's")
         body = _ENCODER.encode({**wire.with_model(row["body"], spec.model), **spec.parameters})
-        return Rendered(body, zlib.crc32(body[:_PREFIX_BYTES]))
+        return Rendered(body, zlib.crc32(body[:PREFIX_BYTES]))
 
     return _Asking(
         spec=replace(spec, api=api),

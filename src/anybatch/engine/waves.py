@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ..core.model import Batch, Counts, ExecutorName, Run, Spec
 from ..core.plan import Limits, LimitsOf, cut
+from ..core.quota import BYTES_PER_TOKEN
 from ..core.retry import BATCH_WAVES, next_factor, pause_before, summed
 from ..core.states import COME_BACK_FOR, Outcome
 from ..effects import Probe
@@ -90,12 +91,28 @@ def first_wave(
         if group_prefixes and requests.shares_prefixes():
             order = array("I", requests.prefix_order())
             return list(_cut_listed(run_id, folder, order, requests, limits, probe))
-        rest = requests.count - canary
-        sizes = cut(_lengths(requests.entries(canary, rest), rest, limits), limits)
+        rest, tried = requests.count - canary, [canary] if canary else []
+        lengths = _lengths(requests.entries(canary, rest), rest, limits)
+        sizes = chain(tried, cut(lengths, limits, taken=tried))
         return [
-            _planned(run_id, part=part, first=first, size=size)
-            for part, (first, size) in enumerate(_placed(chain([canary] if canary else [], sizes)))
+            replace(
+                _planned(run_id, part=part, first=first, size=size),
+                tokens=_tokens(_bytes_of(requests, first, size)),
+            )
+            for part, (first, size) in enumerate(_placed(sizes))
         ]
+
+
+def _bytes_of(requests: RequestFile, first: int, size: int) -> int:
+    """How long these requests are together, as they lie in their file."""
+    ((start, *_),) = requests.entries(first, 1)
+    ((last, length, *_),) = requests.entries(first + size - 1, 1)
+    return last + length - start
+
+
+def _tokens(length: int) -> int:
+    """About so many tokens are in so many bytes of requests."""
+    return length // BYTES_PER_TOKEN
 
 
 def _placed(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -134,13 +151,56 @@ def _cut_listed(
     same wave differently, neither writes over what the other lists.
     """
     entries = (entry for n in numbers for entry in requests.entries(n, 1))
-    for start, size in _placed(cut(_lengths(entries, len(numbers), limits), limits)):
+    lengths = array("Q", _lengths(entries, len(numbers), limits))
+    for start, size in _placed(cut(lengths, limits)):
         listed = numbers[start : start + size]
         batch = _planned(run_id, part=part, first=listed[0], size=size, wave=wave)
-        batch = replace(batch, id=f"{batch.id}-{crc32(listed):08x}", ordered=False)
-        write_numbers(numbers_path(folder, batch.id), listed, probe=probe)
-        yield batch
+        batch = replace(batch, tokens=_tokens(sum(lengths[start : start + size])))
+        yield write_listed(batch, listed, folder, probe=probe)
         part += 1
+
+
+def write_listed(batch: Batch, numbers: "array[int]", folder: Path, *, probe: Probe) -> Batch:
+    """`batch` as one that holds these numbers, which are listed in a file of its own."""
+    listed = replace(batch, id=f"{batch.id}-{crc32(numbers):08x}", ordered=False)
+    write_numbers(numbers_path(folder, listed.id), numbers, probe=probe)
+    return listed
+
+
+def pieces_of(
+    batch: Batch,
+    numbers: "range | memoryview[int]",
+    folder: Path,
+    *,
+    limits: Limits,
+    taken: Iterable[int],
+    probe: Probe,
+) -> list[Batch]:
+    """Planned batches that hold the requests of `batch`, these `numbers`, among them.
+
+    Each is within `limits`, whose bytes are those of the requests alone. Sizes that are `taken` are
+    left out where sizes have to be distinct.
+    """
+    with RequestFile(folder) as requests:
+        entries = (entry for n in numbers for entry in requests.entries(n, 1))
+        lengths = array("Q", (length + 1 for _, length, _, _ in entries))
+    pieces = []
+    for place, (start, size) in enumerate(_placed(cut(lengths, limits, taken=taken))):
+        piece = replace(
+            _planned(batch.run_id, part=batch.part, first=numbers[start], size=size),
+            id=f"{batch.id}-{place}",
+            wave=batch.wave,
+            attempt=batch.attempt,
+            budget_factor=batch.budget_factor,
+            executor=batch.executor,
+            tokens=_tokens(sum(lengths[start : start + size])),
+        )
+        if not batch.ordered:
+            listed = array("I", numbers[start : start + size])
+            piece = write_listed(piece, listed, folder, probe=probe)
+        pieces.append(piece)
+    fsync_folder(folder, probe=probe)
+    return pieces
 
 
 def _lengths(entries: Iterable[Entry], count: int, limits: Limits) -> Iterable[int]:

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from ..clock import Clock, SystemClock
-from ..core.model import EMBEDDINGS, ExecutorName, Request, Result, Run, Spec
+from ..core.model import WORDLESS, ExecutorName, Request, Result, Run, Spec
 from ..core.plan import Limits
+from ..core.quota import Quota
 from ..core.states import COME_BACK_FOR, TRIPPING, Outcome
+from ..core.timing import Usual, usual_of
 from ..datasets.sink import open_sink
 from ..datasets.source import Source
 from ..effects import Probe, unwatched
@@ -25,17 +27,21 @@ from ..executors.embedded import Embedded, weights
 from ..executors.executor import CallExecutor
 from ..executors.online import Online
 from ..processes import dead_among, this_process
-from ..providers import registry
+from ..providers import registry, schemas
+from ..providers.asked import check_said
 from ..providers.provider import Provider
 from ..settings import Settings
 from ..store.requests import RequestFile
 from ..store.rows import read_rows
 from ..store.sqlite import SqliteStore
 from ..store.store import Store
+from .crowding import waiting_elsewhere
+from .decide import Snapshot, held_back
 from .delivery import joined_rows, layout_of, results
-from .engine import Engine
-from .events import Progress, progress, repeated, set_aside
+from .engine import AtProvider, Engine
+from .events import SET_ASIDE, Progress, progress, repeated, set_aside, were_late
 from .intake import Intake, changed, fingerprint, parts_of, plan
+from .readymade import ReadyRun
 from .waves import Choose, after_fix, asked_for, plan_wave
 
 
@@ -67,6 +73,8 @@ class Report:
     """At most so many calls were made twice after a crash."""
     set_aside: int = 0
     """So many results of a provider's are nobody's, or contradict another one."""
+    were_late: dict[str, int] = field(default_factory=dict)
+    """How many batches were `slow` or `stuck` at their provider at some time."""
     errors: list[tuple[str, int]] = field(default_factory=list)
     """The most frequent messages of rows that did not succeed, with their counts."""
 
@@ -86,17 +94,32 @@ class Workspace:
     def provider_of(self, spec: Spec, pace: Pace = Pace()) -> Provider:
         """The provider of a run, at the pace the caller wants. Raises BadSettings."""
         configured = self.settings.providers
-        found = registry.find(spec.provider, configured=configured, base_url=spec.base_url)
+        found = registry.find(
+            spec.provider,
+            configured=configured,
+            base_url=spec.base_url,
+            environment=self.settings.environment,
+        )
         wanted = {"concurrency": pace.concurrency, "rpm": pace.rpm, "tpm": pace.tpm}
         return replace(found, **{k: v for k, v in wanted.items() if v is not None})  # type: ignore[arg-type]
 
     def check(self, provider: Provider, spec: Spec) -> None:
-        """Raise BadSettings now for what would fail at the first call: api, key, weights."""
+        """Raise UsageError now for what would fail at once: api, schema, bucket, key, weights."""
         if spec.api not in provider.apis:
             raise UsageError(
                 f"provider {provider.name!r} does not take {spec.api}; "
                 f"it takes {', '.join(sorted(provider.apis))}"
             )
+        is_sent = spec.prompt is not None  # not in ready-made requests
+        if spec.output_schema is not None and provider.schemas is not None and is_sent:
+            schemas.check(
+                spec.output_schema,
+                provider.schemas,
+                provider=provider.name,
+                parameters=spec.parameters,
+            )
+        if spec.executor == "batch" and provider.batch is not None:
+            check_said(provider.name, provider.batch.lacks)
         key_for(provider, self.settings.environment)
         if provider.base_url is None and spec.model is not None:
             weights(spec.model)
@@ -113,8 +136,9 @@ class Workspace:
         if account != run.account:
             raise BadSettings(
                 f"run {run.id} has batches at {run.spec.provider!r} that were made with another "
-                f"key ({run.account or 'none'}; the present one is {account or 'none'}). Set that "
-                "key again, or leave them there and start anew with --again"
+                f"key, or in another project ({run.account or 'none'}; the present one is "
+                f"{account or 'none'}). Go back to that, or leave them there and start anew with "
+                "--again"
             )
 
     def plan(
@@ -126,6 +150,7 @@ class Workspace:
         skip_bad_rows: bool = False,
         again: bool = False,
         canary: int | None = None,
+        keep_remote: bool = False,
     ) -> Planned:
         """The run that asks `spec` of `source`: a known one, or a new one with all its requests."""
         provider = self.provider_of(spec, pace)
@@ -141,10 +166,27 @@ class Workspace:
             again=again,
             canary=canary,
             account=self._account(provider) if spec.executor == "batch" else None,
+            keep_remote=keep_remote or self.settings.keep_remote,
         )
         run, is_new = plan(intake, source, spec, run_id=self.new_id(), now=self.clock.now())
         differs = changed(before, run.parts) if is_new and before is not None else []
         return Planned(run, is_new, differs, before)
+
+    def ready_made(self, spec: Spec, *, run_id: str, source: str) -> ReadyRun:
+        """A run for requests that a client of our server made. Raises UsageError."""
+        provider = self.provider_of(spec)
+        spec = _with_defaults(spec, provider)
+        self.check(provider, spec)
+        intake = Intake(
+            store=self.store,
+            provider=provider,
+            owner=self.owner,
+            probe=self.probe,
+            again=True,
+            account=self._account(provider) if spec.executor == "batch" else None,
+            keep_remote=self.settings.keep_remote,
+        )
+        return ReadyRun(intake, spec, run_id=run_id, source=source)
 
     def is_new(self, source: Source, spec: Spec) -> bool:
         """Whether nobody has asked `spec` of `source` yet; False if only its rows could tell."""
@@ -163,14 +205,20 @@ class Workspace:
         fixable = not COME_BACK_FOR.isdisjoint(counts) and "cancelled" not in counts
         return run.state == "stopped" or (run.state == "ended" and fixable)
 
-    def reopen(self, run: Run, *, canary: int | None = None) -> Run:
+    def reopen(self, run: Run, *, canary: int | None = None, keep_remote: bool = False) -> Run:
         """Let a run go on that stopped or ended for want of a key, an account, a model or a line.
 
         The rows that failed for it are tried again. With a `canary` of 0, the first rows no longer
-        hold back the others.
+        hold back the others. With `keep_remote`, nothing of it is deleted at its provider any more.
         """
-        if canary == 0:
-            run = structs.replace(run, canary=0)
+        wishes = structs.replace(
+            run,
+            canary=0 if canary == 0 else run.canary,
+            keep_remote=run.keep_remote or keep_remote,
+        )
+        if wishes != run:
+            self.store.save_wishes(wishes)
+            run = wishes
         if not self._comes_back(run):
             return run
         self.check(self.provider_of(run.spec), run.spec)
@@ -226,6 +274,7 @@ class Workspace:
         """
         self.check_account(run)
         winds_up = run.state == "cancelling"
+        known = AtProvider() if winds_up else self._at_provider(run)
         engine = Engine(
             store=self.store,
             open_executor=lambda: self.executor_for(self.provider_of(run.spec, pace), run.spec),
@@ -236,10 +285,20 @@ class Workspace:
             jitter=self.jitter,
             lease=self.settings.lease,
             search=self.settings.search,
+            at_provider=known,
             probe=self.probe,
             on_progress=on_progress,
         )
         return await engine.fulfil(run, stop=stop)
+
+    def _at_provider(self, run: Run) -> AtProvider:
+        """What is known of how its provider treats batches."""
+        api = self.provider_of(run.spec).batch
+        if run.spec.executor != "batch" or api is None:
+            return AtProvider()
+        most = api.most_waiting
+        quotas = () if most is None else (Quota(measure="batches", ceiling=most),)
+        return AtProvider(window=api.window, quotas=quotas)
 
     def executor_for(self, provider: Provider, spec: Spec) -> CallExecutor:
         """The way to get requests of `spec` answered. Loads a model or opens connections."""
@@ -276,7 +335,30 @@ class Workspace:
         return bool(owners - dead_among(owners) - {self.owner})
 
     def progress(self, run: Run) -> Progress:
-        return progress(run, self.store.batches(run.id))
+        ended = run.state == "ended"
+        aside = set_aside(self.store.events(run.id, *SET_ASIDE)) if ended else 0
+        return progress(run, self.store.batches(run.id), set_aside=aside)
+
+    def usual(self, run: Run) -> dict[str, Usual]:
+        """How long batches of its queue are in each phase at their provider."""
+        return usual_of(self.store.timings(run.queue))
+
+    def held(self, run: Run) -> dict[str, Quota]:
+        """The batches of `run` that may not be submitted yet, each with the limit it waits for."""
+        if run.spec.executor != "batch" or run.state != "open":
+            return {}
+        try:
+            known = self._at_provider(run)
+        except UsageError:
+            known = AtProvider()  # not configured here any more; what was learned of it still holds
+        now = self.clock.now()
+        seen = Snapshot(
+            run=run,
+            batches=tuple(self.store.batches(run.id)),
+            quotas=(*known.quotas, *self.store.quotas(run.queue)),
+            elsewhere=waiting_elsewhere(self.store, run, window=known.window, now=now),
+        )
+        return held_back(seen, now)
 
     def is_at_provider(self, run: Run) -> bool:
         """Whether a provider has batches of `run`, or may have: they go on without us."""
@@ -308,6 +390,7 @@ class Workspace:
             progress=look,
             repeated=repeated(events),
             set_aside=set_aside(events),
+            were_late=were_late(events),
             errors=self._errors(run) if failed else [],
         )
 
@@ -373,7 +456,7 @@ def open_workspace(settings: Settings) -> Workspace:
 def _with_defaults(spec: Spec, provider: Provider) -> Spec:
     """`spec` with its executor, and with the provider's own parameters under the caller's."""
     spec = structs.replace(spec, executor=_executor_of(spec, provider))
-    if not provider.parameters or spec.api in EMBEDDINGS:
+    if not provider.parameters or spec.api in WORDLESS:
         return spec
     return structs.replace(spec, parameters={**provider.parameters, **spec.parameters})
 

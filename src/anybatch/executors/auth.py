@@ -3,14 +3,35 @@
 from collections.abc import Mapping
 from hashlib import blake2b
 from ipaddress import ip_address
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from ..core.model import Json
-from ..errors import BadSettings
+from ..errors import BadSettings, MissingExtra
 from ..providers.provider import Provider
 
 
-def key_for(provider: Provider, environment: Mapping[str, str]) -> str | None:
+class Credentials(Protocol):
+    """A key that is made anew now and then: a token that holds for an hour."""
+
+    source: str
+    """Where they are from, for people."""
+
+    @property
+    def secret(self) -> str | None:
+        """The present token; None: there is none yet."""
+
+    async def headers(self) -> Mapping[str, str]:
+        """What a call carries now. Raises TransportError, or BadSettings where nobody can help."""
+
+    def refused(self, headers: Mapping[str, str]) -> None:
+        """A service did not take these: the next call gets others."""
+
+
+Key = str | Credentials
+
+
+def key_for(provider: Provider, environment: Mapping[str, str]) -> Key | None:
     """The key of `provider`, None if it needs none. Raises BadSettings when it is missing.
 
     An address on this machine is taken to need no key unless one is set.
@@ -18,6 +39,8 @@ def key_for(provider: Provider, environment: Mapping[str, str]) -> str | None:
     if provider.key_env is None:
         return None
     key = environment.get(provider.key_env, "").strip()
+    if provider.auth == "google":
+        return _from_google(provider, key, environment)
     if not key:
         if is_on_this_machine(provider):
             return None
@@ -33,9 +56,29 @@ def key_for(provider: Provider, environment: Mapping[str, str]) -> str | None:
     return key
 
 
+def _from_google(
+    provider: Provider, file: str, environment: Mapping[str, str]
+) -> Credentials | None:
+    """The credentials in `file`, else those that Google's tools have left on this machine."""
+    if not file and is_on_this_machine(provider):
+        return None
+    try:
+        from .google import credentials_in
+    except ImportError as e:
+        raise MissingExtra(f"provider {provider.name!r}", extra="vertex") from e
+    return credentials_in(file or None, environment, variable=provider.key_env or "")
+
+
+def renewable(key: Key | None) -> Credentials | None:
+    """`key`, if each call has to ask it what to carry."""
+    return None if isinstance(key, str) else key
+
+
 def is_on_this_machine(provider: Provider) -> bool:
-    """Whether `provider` answers here: in this process, or at a loopback address."""
-    return provider.base_url is None or is_loopback(provider.base_url)
+    """Whether `provider` answers here: in this process, or at loopback addresses."""
+    if provider.base_url is None:
+        return True
+    return all(map(is_loopback, (provider.base_url, *provider.hosts.values())))
 
 
 def is_loopback(url: str) -> bool:
@@ -48,27 +91,33 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def account_of(provider: Provider, key: str | None) -> str | None:
-    """A word for whose account a key opens, which does not tell the key; None without one."""
+def account_of(provider: Provider, key: Key | None) -> str | None:
+    """A word for whose account a key opens, which does not tell the key; None without one.
+
+    Where keys are made anew, the account is the project that the address names: whoever may use it
+    sees the same batches.
+    """
     if key is None:
         return None
+    said = key if isinstance(key, str) else ""
     return blake2b(
-        f"{provider.base_url} {key}".encode(), digest_size=4, key=b"anybatch"
+        f"{provider.base_url} {said}".encode(), digest_size=4, key=b"anybatch"
     ).hexdigest()
 
 
-def headers_for(provider: Provider, key: str | None, parameters: Json) -> dict[str, str]:
-    """What every call carries: the key, where there is one, and what the service wants besides."""
+def headers_for(provider: Provider, key: Key | None, parameters: Json) -> dict[str, str]:
+    """What every call carries: a key that stays, and what the service wants besides."""
     headers = dict(provider.headers(parameters))
-    if key is not None:
+    if isinstance(key, str):
         bearer = provider.auth == "authorization"
         headers[provider.auth] = f"Bearer {key}" if bearer else key
     return headers
 
 
-def redacted(body: bytes, key: str | None) -> bytes:
+def redacted(body: bytes, key: Key | None) -> bytes:
     """`body` without the key, should a service have echoed it."""
+    secret = key if key is None or isinstance(key, str) else key.secret
     # Less is a stand-in for services that take any key, and may be a common word.
-    if key is None or len(key) < 8:
+    if secret is None or len(secret) < 8:
         return body
-    return body.replace(key.encode(), "…".encode())
+    return body.replace(secret.encode(), "…".encode())

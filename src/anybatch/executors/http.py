@@ -9,15 +9,15 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import pyreqwest.exceptions as foreign
-from pyreqwest.client import ClientBuilder
+from pyreqwest.client import Client, ClientBuilder, SyncClientBuilder
 from pyreqwest.http import HeaderMap
 from pyreqwest.multipart import FormBuilder, PartBuilder
 from pyreqwest.request import RequestBuilder
 
 from ..effects import Probe, effect, unwatched
 from ..errors import BadSettings, TransportError
-from ..providers.flow import Call, Reply, Upload
-from .auth import is_loopback
+from ..providers.flow import NO_HEADERS, Call, Reply, Upload, is_foreign
+from .auth import Credentials, is_loopback
 
 _CONNECT_TIMEOUT = timedelta(seconds=10)
 _TRANSFER_TIMEOUT = timedelta(hours=1)
@@ -28,7 +28,7 @@ _UNCONNECTED = "client error (Connect)"
 
 
 class Http:
-    """A pool of connections to one service."""
+    """A pool of connections to one service, whose hosts it names: no other one gets the key."""
 
     def __init__(
         self,
@@ -36,19 +36,29 @@ class Http:
         *,
         headers: Mapping[str, str],
         deadline: timedelta,
+        hosts: Mapping[str, str] = NO_HEADERS,
+        credentials: Credentials | None = None,
         probe: Probe = unwatched,
     ) -> None:
-        self._base_url = base_url
+        self._base_urls = {"": base_url, **hosts}
+        self._credentials = credentials
         self._sending = effect("http.send", probe)
         self._receiving = effect("http.receive", probe)
+        self._deadline = deadline
+        self._is_here = all(map(is_loopback, self._base_urls.values()))
+        self._client = self._pool(headers)
+        self._keyless: Client | None = None
+        """For hosts that only the service knows. Most services never send us there."""
+
+    def _pool(self, headers: Mapping[str, str]) -> Client:
         builder = ClientBuilder()
-        if is_loopback(base_url):
+        if self._is_here:
             # A proxy from the environment leads elsewhere: this machine is not behind it.
             builder = builder.no_proxy()
-        self._client = (
+        return (
             builder.default_headers(dict(headers))
             .user_agent("anybatch")
-            .timeout(deadline)
+            .timeout(self._deadline)
             .connect_timeout(_CONNECT_TIMEOUT)
             # A redirect would carry the key, and a POST, to somewhere nobody named.
             .follow_redirects(False)
@@ -65,16 +75,57 @@ class Http:
 
     async def close(self) -> None:
         await self._client.close()
+        if self._keyless is not None:
+            await self._keyless.close()
 
     async def send(self, call: Call) -> Reply:
         """Send `call` once; the whole reply, or TransportError.
 
-        What an earlier call left of a download is kept and gone on with.
+        What an earlier call left of a download is kept and gone on with. A call whose token is
+        refused was not executed: it is sent again with a new one.
         """
+        if call.keyless:
+            return await self._send_to_stranger(call)
+        if self._credentials is None:
+            return await self._send(call, NO_HEADERS)
+        signed = await self._credentials.headers()
+        reply = await self._send(call, signed)
+        if reply.status != 401 or is_foreign(reply):
+            return reply
+        self._credentials.refused(signed)
+        return await self._send(call, await self._credentials.headers())
+
+    async def _send_to_stranger(self, call: Call) -> Reply:
+        """Send `call` to a host that is none of the service's own: nothing of ours goes along."""
+        parts = urlsplit(call.path)
+        if parts.scheme != "https" and not (self._is_here and is_loopback(call.path)):
+            where = f"{parts.scheme}://{parts.netloc}"
+            raise TransportError(f"the service sends us to {where!r}: not followed", sent=False)
+        if self._keyless is None:
+            self._keyless = self._pool(NO_HEADERS)
+        try:
+            with translated(parts.netloc):
+                request = self._keyless.request(call.method, call.path)
+                if call.upload is not None:
+                    request = _uploading(request, call.upload, kind=None)
+                with self._sending:
+                    response = await request.build().send()
+                with self._receiving:
+                    body = bytes(await response.bytes())
+        except TransportError as e:
+            # Who has the whole address may write there.
+            raise TransportError(str(e).replace(call.path, parts.netloc), sent=e.sent) from None
+        return Reply(status=response.status, body=body, headers=_headers(response.headers))
+
+    async def _send(self, call: Call, signed: Mapping[str, str]) -> Reply:
         try:
             request = self._client.request(call.method, self._address(call))
+            if signed:
+                request = request.headers(dict(signed))
             if call.body is not None:
                 request = request.header("content-type", "application/json").body_bytes(call.body)
+            if call.form is not None:
+                request = request.multipart(_form(call.form))
             if call.headers:
                 request = request.headers(dict(call.headers))
             if call.download is not None:
@@ -87,14 +138,15 @@ class Http:
                 body = bytes(await response.bytes())
             return Reply(status=response.status, body=body, headers=_headers(response.headers))
         except (foreign.PyreqwestError, ValueError):
-            with translated(self._base_url):
+            with translated(self._base_urls[call.host]):
                 raise
 
     def _address(self, call: Call) -> str:
         """Where a call goes. Raises TransportError for another host: it would get the key."""
+        base_url = self._base_urls[call.host]
         if call.path.startswith("/") and not call.before:
-            return self._base_url + call.path
-        parts = urlsplit(self._base_url)
+            return base_url + call.path
+        parts = urlsplit(base_url)
         origin = f"{parts.scheme}://{parts.netloc}"
         if call.before:
             return f"{origin}{call.before}{parts.path}{call.path}"
@@ -126,23 +178,66 @@ class Http:
         return Reply(status=response.status, body=b"", headers=headers)
 
 
-def _uploading(request: RequestBuilder, upload: Upload) -> RequestBuilder:
-    """`request` with a file as its body, read while it is sent."""
+def fetch(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    timeout: timedelta,
+    body: bytes | None = None,
+    direct: bool = False,
+) -> Reply:
+    """One call from a thread of its own, outside of any pool. Raises TransportError.
+
+    `direct`: by no proxy.
+    """
+    builder = SyncClientBuilder().user_agent("anybatch").follow_redirects(False)
+    builder = builder.timeout(timeout).connect_timeout(min(timeout, _CONNECT_TIMEOUT))
+    if direct:
+        builder = builder.no_proxy()
+    try:
+        with builder.build() as client:
+            request = client.request(method, url).headers(dict(headers))
+            if body is not None:
+                request = request.body_bytes(body)
+            response = request.build().send()
+            said = bytes(response.bytes())
+            return Reply(status=response.status, body=said, headers=_headers(response.headers))
+    except (foreign.PyreqwestError, ValueError):
+        with translated(url):
+            raise
+
+
+def _uploading(
+    request: RequestBuilder, upload: Upload, *, kind: str | None = "application/json"
+) -> RequestBuilder:
+    """`request` with a file as its body, read while it is sent; `kind` is its media type."""
     request = request.timeout(_TRANSFER_TIMEOUT)
     if upload.fields is None:
-        size = str(upload.path.stat().st_size)  # else it would go out in chunks, of unknown length
-        request = request.header("content-type", "application/json").header("content-length", size)
-        return request.body_stream(_pieces(upload.path))
-    form = FormBuilder()
-    for name, value in upload.fields.items():
-        form = form.text(name, value)
+        left = upload.path.stat().st_size - upload.start
+        length = left if upload.length is None else min(left, upload.length)
+        if kind is not None:
+            request = request.header("content-type", kind)
+        # Without its length it would go out in chunks.
+        request = request.header("content-length", str(length))
+        return request.body_stream(_pieces(upload.path, upload.start, length))
+    form = _form(upload.fields)
     file = PartBuilder.from_sync_file(upload.path).file_name(upload.name)
     return request.multipart(form.part("file", file.mime("application/jsonl")))
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _form(fields: Mapping[str, str]) -> FormBuilder:
+    form = FormBuilder()
+    for name, value in fields.items():
+        form = form.text(name, value)
+    return form
+
+
+def _pieces(path: Path, start: int, length: int) -> Iterator[bytes]:
     with open(path, "rb") as file:
-        while piece := file.read(_CHUNK):
+        file.seek(start)
+        while piece := file.read(min(_CHUNK, length)):
+            length -= len(piece)
             yield piece
 
 

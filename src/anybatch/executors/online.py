@@ -15,8 +15,7 @@ from ..effects import Probe, unwatched
 from ..errors import TransportError
 from ..providers.flow import Call, Reply
 from ..providers.provider import Provider
-from ..wire.apis import wire_of
-from .auth import headers_for, redacted
+from .auth import Key, headers_for, redacted, renewable
 from .calls import answer_all, pause
 from .executor import Read, Record
 from .http import Http
@@ -34,7 +33,7 @@ class Online:
         provider: Provider,
         *,
         spec: Spec,
-        key: str | None,
+        key: Key | None,
         deadline: timedelta,
         clock: Clock,
         jitter: Callable[[], float],
@@ -46,7 +45,7 @@ class Online:
         # else, for as long as the disk works.
         self.backlog = self._calls
         self.window = self._calls + self.backlog
-        self._path = wire_of(spec.api).path_of(spec.api, spec.model or "")
+        self._path = provider.path_of(spec.api, spec.model or "")
         self._key = key
         self._clock = clock
         self._jitter = jitter
@@ -56,6 +55,8 @@ class Online:
             provider.base_url,
             headers=headers_for(provider, key, spec.parameters),
             deadline=deadline,
+            hosts=provider.hosts,
+            credentials=renewable(key),
             probe=probe,
         )
         self._limiter = Limiter(

@@ -95,6 +95,6 @@ def _check(file: BinaryIO, path: Path, segment: Segment) -> None:
     """
     if os.fstat(file.fileno()).st_size < segment.size:
         raise damaged(path, "lost results that were committed")
-    if segment.crc is not None and checksum(file, size=segment.size) != segment.crc:
+    if checksum(file, size=segment.size) != segment.crc:
         raise damaged(path, "does not match its checksum: results in it were changed")
     file.seek(0)

@@ -2,21 +2,21 @@
 -- Write down a run whose requests file is complete.
 insert into runs (
     id, created_at, source, spec, fingerprint, parts, columns, total, skipped, budgeted,
-    wave, state, why, ended_at, canary, account, crc
+    wave, state, why, ended_at, canary, account, keep_remote, crc
 ) values (
     :id, :created_at, :source, :spec, :fingerprint, :parts, :columns, :total, :skipped, :budgeted,
-    :wave, :state, :why, :ended_at, :canary, :account, :crc
+    :wave, :state, :why, :ended_at, :canary, :account, :keep_remote, :crc
 );
 
 -- add_batch --
 -- Write down a planned batch.
 insert into batches (
-    id, run_id, wave, attempt, part, status, first, size, ordered, budget_factor, due, owner,
-    lease_until, token, journal, counts, retried, usage, window, executor, remote, crc
+    id, run_id, wave, attempt, part, status, first, size, tokens, ordered, budget_factor, due,
+    owner, lease_until, token, journal, counts, retried, usage, window, executor, remote, crc
 ) values (
-    :id, :run_id, :wave, :attempt, :part, :status, :first, :size, :ordered, :budget_factor, :due,
-    :owner, :lease_until, :token, :journal, :counts, :retried, :usage, :window, :executor, :remote,
-    :crc
+    :id, :run_id, :wave, :attempt, :part, :status, :first, :size, :tokens, :ordered,
+    :budget_factor, :due, :owner, :lease_until, :token, :journal, :counts, :retried, :usage,
+    :window, :executor, :remote, :crc
 );
 
 -- run_by_id --
@@ -97,4 +97,61 @@ select id, :at, :name, :fields from runs where id = :run_id;
 
 -- events_of_run --
 -- What happened to a run, in the order it was written down: a clock may be set back.
-select at, name, fields from events where run_id = :run_id order by rowid;
+select at, name, fields from events
+where run_id = :run_id and (:names = '' or instr(:names, ' ' || name || ' ') > 0)
+order by rowid;
+
+-- save_wishes --
+-- Note what the caller may change of a run that is there.
+update runs set canary = :canary, keep_remote = :keep_remote where id = :id;
+
+-- give_up_batch --
+-- Forget a batch of ours, which others take the place of.
+delete from batches where id = :id and token = :token and counts = '{}';
+
+-- last_part --
+-- The highest place among the batches of a wave.
+select coalesce(max(part), -1) as part from batches where run_id = :run_id and wave = :wave;
+
+-- waiting_elsewhere --
+-- What batches of other runs wait in a queue at a provider, but for those that nobody came back to.
+select count(*) as batches, coalesce(sum(batches.size), 0) as requests,
+       coalesce(sum(batches.tokens), 0) as tokens
+from batches join runs on runs.id = batches.run_id
+where batches.status in ('submitting', 'running') and batches.executor = 'batch'
+  and json_extract(batches.remote, '$.sent_at') > :since and batches.run_id <> :but
+  and coalesce(runs.account, '') = :account
+  and json_extract(runs.spec, '$.provider') = :provider
+  and coalesce(json_extract(runs.spec, '$.model'), '') = :model;
+
+-- add_timing --
+-- How long one batch was in a phase.
+insert into timings (provider, account, model, phase, seconds)
+values (:provider, :account, :model, :phase, :seconds);
+
+-- trim_timings --
+-- Keep the newest of a phase.
+delete from timings
+where provider = :provider and account = :account and model = :model and phase = :phase
+  and rowid <= (
+      select rowid from timings
+      where provider = :provider and account = :account and model = :model and phase = :phase
+      order by rowid desc limit 1 offset :kept
+  );
+
+-- timings_of_queue --
+-- How long the latest batches were in each phase.
+select phase, seconds from timings
+where provider = :provider and account = :account and model = :model order by rowid;
+
+-- learn_quota --
+-- What was learned last of a limit stands.
+insert into quotas (provider, account, model, measure, ceiling, said, named, learned_at)
+values (:provider, :account, :model, :measure, :ceiling, :said, :named, :learned_at)
+on conflict (provider, account, model, measure) do update
+set ceiling = :ceiling, said = :said, named = :named, learned_at = :learned_at;
+
+-- quotas_of_queue --
+-- The limits that were learned of a queue.
+select measure, ceiling, said, named, learned_at from quotas
+where provider = :provider and account = :account and model = :model order by measure;

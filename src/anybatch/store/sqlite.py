@@ -3,30 +3,46 @@
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
-from zlib import crc32
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from ..core.model import Batch, Counts, Json, Remote, Run, Segment, Spec, Usage
+from ..core.model import Batch, Queue, Run
+from ..core.quota import Load, Quota
 from ..core.states import NEXT, BatchStatus, RunState
+from ..core.timing import KEPT, Timing
 from ..effects import Probe, effect, unwatched
 from ..errors import LeaseLost, SchemaTooNew, StoreCorrupt, StoreUnwritable, UnknownRun
 from .files import alone_in, unwritable
 from .journal import lines_behind, segment_path
-from .store import Event
+from .store import PLANNING, Event
+from .values import (
+    as_json,
+    as_json_or_none,
+    batch_of,
+    batch_values,
+    event_of,
+    event_values,
+    load_of,
+    queue_values,
+    quota_of,
+    quota_values,
+    run_of,
+    run_values,
+    seconds,
+    timing_of,
+)
 
 T = TypeVar("T")
 
 _APPLICATION_ID = 0x616E7942  # "anyB"
 _BUSY_TIMEOUT_S = 60.0
-_MARK = ".planning"
-"""Ends the name of the file that says who plans the run whose folder is beside it."""
 _UNWRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY")
 _MAX_WHY = 100
 """The driver quotes what it cannot read, however long that is."""
@@ -34,7 +50,7 @@ _UNSOUND = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")
 """The last one is "no such column", as our statements fit the schema that we wrote."""
 
 
-def _named(text: str) -> dict[str, str]:
+def named(text: str) -> dict[str, str]:
     """The statements of a `.sql` file, by the names in their `-- name --` lines."""
     statements: dict[str, str] = {}
     name = None
@@ -47,7 +63,7 @@ def _named(text: str) -> dict[str, str]:
     return statements
 
 
-_SQL = _named((files(__package__) / "queries.sql").read_text())
+_SQL = named((files(__package__) / "queries.sql").read_text())
 
 
 def migrations() -> list[str]:
@@ -71,6 +87,7 @@ class SqliteStore:
             (root / "runs").mkdir(parents=True, exist_ok=True)
         # One at a time: the switch to WAL does not wait for its turn, as transactions do.
         with self._translated(), unwritable(root), alone_in(root):
+            self._check_it_is_there()
             self._db = sqlite3.connect(
                 self._name,
                 timeout=_BUSY_TIMEOUT_S,
@@ -125,6 +142,19 @@ class SqliteStore:
             raise SchemaTooNew(
                 f"{str(self.root)!r} was written by a newer anybatch (schema {self._version()}, "
                 f"this one knows {len(steps)}): upgrade anybatch, or choose another --store"
+            )
+
+    def _check_it_is_there(self) -> None:
+        """Refuse to begin anew beside runs: their database was deleted, or emptied."""
+        database = Path(self._name)
+        if database.exists() and database.stat().st_size:
+            return
+        if runs := self._unmarked():
+            raise StoreCorrupt(
+                f"{self._name!r} is gone, and {len(runs)} "
+                f"{'run lies' if len(runs) == 1 else 'runs lie'} beside it, in "
+                f"{str(self.root / 'runs')!r}. Restore it from a backup, or move that folder away "
+                "and start anew"
             )
 
     def _check(self) -> None:
@@ -199,9 +229,9 @@ class SqliteStore:
             known = self.same_run(run.fingerprint) if unless_same else None
             if known is not None:
                 return known
-            self._write("add_run", **_run_values(run))
+            self._write("add_run", **run_values(run))
             for batch in batches:
-                self._write("add_batch", **_batch_values(batch))
+                self._write("add_batch", **batch_values(batch))
         self._settle()
         return run
 
@@ -215,7 +245,7 @@ class SqliteStore:
             self._db.execute("pragma wal_checkpoint(passive)")
 
     def run(self, run_id: str) -> Run:
-        for run in self._read(_run, "run_by_id", id=run_id):
+        for run in self._read(run_of, "run_by_id", id=run_id):
             return run
         raise self._unknown(run_id)
 
@@ -229,20 +259,20 @@ class SqliteStore:
         if word == "last":
             found = self.runs(most=1)
         else:
-            found = self._read(_run, "runs_by_start", start=word)
+            found = self._read(run_of, "runs_by_start", start=word)
         if word and (len(found) == 1 or (found and found[0].id == word)):
             return found[0]
         many = "more than one run starts with" if found else "there is no run"
         raise UnknownRun(f"{many} {word!r} in {str(self.root)!r}; `anybatch runs` lists them")
 
     def runs(self, *, most: int = 100) -> list[Run]:
-        return self._read(_run, "latest_runs", most=most)
+        return self._read(run_of, "latest_runs", most=most)
 
     def same_run(self, fingerprint: str) -> Run | None:
-        return next(iter(self._read(_run, "run_by_fingerprint", fingerprint=fingerprint)), None)
+        return next(iter(self._read(run_of, "run_by_fingerprint", fingerprint=fingerprint)), None)
 
     def latest_of(self, source: str) -> Run | None:
-        return next(iter(self._read(_run, "run_by_source", source=source)), None)
+        return next(iter(self._read(run_of, "run_by_source", source=source)), None)
 
     def set_state(
         self,
@@ -255,11 +285,16 @@ class SqliteStore:
         values = {
             "state": state,
             "why": why,
-            "ended_at": _seconds(ended_at),
+            "ended_at": seconds(ended_at),
             "canary": run.canary,
         }
         self._turns += 1
         return self._change("set_run_state", id=run.id, seen=run.state, **values) == 1
+
+    def save_wishes(self, run: Run) -> None:
+        self._turns += 1
+        wishes = {"canary": run.canary, "keep_remote": int(run.keep_remote)}
+        self._change("save_wishes", id=run.id, **wishes)
 
     def delete(self, run_id: str) -> None:
         self._change("delete_run", id=run_id)
@@ -267,11 +302,15 @@ class SqliteStore:
             shutil.rmtree(self.folder(run_id), ignore_errors=True)
 
     def strays(self) -> list[Path]:
-        folders = [path for path in sorted((self.root / "runs").iterdir()) if path.is_dir()]
         # In this order: a run that is being planned loses its mark when it is known.
-        unmarked = [path for path in folders if not path.with_name(path.name + _MARK).exists()]
+        unmarked = self._unmarked()
         known = {row["id"] for row in self._rows("run_ids")}
         return [path for path in unmarked if path.name not in known and path.is_dir()]
+
+    def _unmarked(self) -> list[Path]:
+        """The folders of runs that nobody is planning."""
+        folders = [path for path in sorted((self.root / "runs").iterdir()) if path.is_dir()]
+        return [path for path in folders if not path.with_name(path.name + PLANNING).exists()]
 
     # --- batches ---
 
@@ -280,7 +319,7 @@ class SqliteStore:
             return self._number("data_version"), self._turns
 
     def batches(self, run_id: str) -> list[Batch]:
-        return self._read(_batch, "batches_of_run", run_id=run_id)
+        return self._read(batch_of, "batches_of_run", run_id=run_id)
 
     def claim(
         self,
@@ -297,14 +336,14 @@ class SqliteStore:
             "token": batch.token,
             "seen_status": batch.status,
             "seen_owner": batch.owner,
-            "seen_lease": _seconds(batch.lease_until),
+            "seen_lease": seconds(batch.lease_until),
             "status": status,
             "owner": owner,
-            "lease_until": _seconds(lease_until),
+            "lease_until": seconds(lease_until),
             "window": window,
         }
         with self._transaction():
-            for claimed in self._read(_batch, "claim_batch", **values):
+            for claimed in self._read(batch_of, "claim_batch", **values):
                 self._check_nothing_was_forgotten(batch)
                 return claimed
         return None
@@ -330,31 +369,58 @@ class SqliteStore:
 
     def renew(self, batch: Batch, *, lease_until: datetime) -> bool:
         values = {"id": batch.id, "token": batch.token, "owner": batch.owner}
-        return self._change("renew_lease", lease_until=_seconds(lease_until), **values) == 1
+        return self._change("renew_lease", lease_until=seconds(lease_until), **values) == 1
 
-    def save(self, batch: Batch) -> None:
+    def save(
+        self, batch: Batch, *, event: Event | None = None, timings: Sequence[Timing] = ()
+    ) -> None:
+        if event is None and not timings:
+            with self._writing():
+                self._save(batch)
+            return
+        with self._transaction():
+            self._save(batch)
+            if event is not None:
+                self._write("add_event", run_id=batch.run_id, **event_values(event))
+            if timings:
+                queue = queue_values(self.run(batch.run_id).queue)
+                for phase, lasted in timings:
+                    self._write("add_timing", phase=phase, seconds=lasted, **queue)
+                    self._write("trim_timings", phase=phase, kept=KEPT, **queue)
+
+    def _save(self, batch: Batch) -> None:
         values = {
             "id": batch.id,
             "token": batch.token,
             "status": batch.status,
-            "journal": _json(batch.journal),
-            "counts": _json(batch.counts),
-            "usage": _json(batch.usage),
+            "journal": as_json(batch.journal),
+            "counts": as_json(batch.counts),
+            "usage": as_json(batch.usage),
             "window": batch.window,
             "owner": batch.owner,
-            "lease_until": _seconds(batch.lease_until),
-            "due": _seconds(batch.due),
-            "remote": _json_or_none(batch.remote),
+            "lease_until": seconds(batch.lease_until),
+            "due": seconds(batch.due),
+            "remote": as_json_or_none(batch.remote),
             "may_follow": _MAY_FOLLOW[batch.status],
         }
-        if self._change("save_batch", **values) != 1:
+        if self._write("save_batch", **values) != 1:
             self._check_present_edge(batch)
             raise LeaseLost(f"batch {batch.id!r} belongs to another process now")
 
     def _check_present_edge(self, batch: Batch) -> None:
-        for present in self._read(_batch, "batch_by_id", id=batch.id):
+        for present in self._read(batch_of, "batch_by_id", id=batch.id):
             if present.token == batch.token:
                 _check_edge(present, batch.status)
+
+    def cut(self, batch: Batch, into: Sequence[Batch], *, event: Event) -> None:
+        self._turns += 1
+        with self._transaction():
+            if self._write("give_up_batch", id=batch.id, token=batch.token) != 1:
+                raise LeaseLost(f"batch {batch.id!r} belongs to another process now")
+            (last,) = self._rows("last_part", run_id=batch.run_id, wave=batch.wave)
+            for part, piece in enumerate(into, start=max(batch.part, last["part"]) + 1):
+                self._write("add_batch", **batch_values(replace(piece, part=part)))
+            self._write("add_event", run_id=batch.run_id, **event_values(event))
 
     def add_wave(self, run: Run, batches: Sequence[Batch], retried: Sequence[Batch]) -> bool:
         self._turns += 1
@@ -362,20 +428,37 @@ class SqliteStore:
             if self._write("raise_wave", id=run.id, wave=run.wave + 1) != 1:
                 return False
             for batch in batches:
-                self._write("add_batch", **_batch_values(batch))
+                self._write("add_batch", **batch_values(batch))
             for batch in retried:
-                self._write("save_retried", id=batch.id, retried=_json(batch.retried))
+                self._write("save_retried", id=batch.id, retried=as_json(batch.retried))
         return True
 
     # --- events ---
 
     def add_event(self, run_id: str, event: Event) -> None:
-        values = {"at": _seconds(event.at), "name": event.name, "fields": _json(event.fields)}
-        if self._change("add_event", run_id=run_id, **values) != 1:
+        if self._change("add_event", run_id=run_id, **event_values(event)) != 1:
             raise self._unknown(run_id)
 
-    def events(self, run_id: str) -> list[Event]:
-        return self._read(_event, "events_of_run", run_id=run_id)
+    def events(self, run_id: str, *names: str) -> list[Event]:
+        wanted = f" {' '.join(names)} " if names else ""
+        return self._read(event_of, "events_of_run", run_id=run_id, names=wanted)
+
+    # --- what was learned of providers ---
+
+    def waiting_elsewhere(self, queue: Queue, *, but: str, since: datetime) -> Load:
+        values = {"but": but, "since": msgspec.to_builtins(since), **queue_values(queue)}
+        (load,) = self._read(load_of, "waiting_elsewhere", **values)
+        return load
+
+    def timings(self, queue: Queue) -> list[Timing]:
+        return self._read(timing_of, "timings_of_queue", **queue_values(queue))
+
+    def learn(self, queue: Queue, quota: Quota) -> None:
+        self._turns += 1
+        self._change("learn_quota", **queue_values(queue), **quota_values(quota))
+
+    def quotas(self, queue: Queue) -> list[Quota]:
+        return self._read(quota_of, "quotas_of_queue", **queue_values(queue))
 
     def close(self) -> None:
         with self._lock:
@@ -406,120 +489,3 @@ def _set_up(db: sqlite3.Connection) -> None:
     # NORMAL loses acknowledged commits when the power goes.
     db.execute("pragma synchronous = full")
     db.execute("pragma foreign_keys = on")
-
-
-# --- rows and values ---
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _json_or_none(value: object) -> str | None:
-    return None if value is None else _json(value)
-
-
-def _decode(text: str, kind: Any) -> Any:
-    return msgspec.json.decode(text, type=kind)
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return moment.timestamp() if moment is not None else None
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _maybe(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _moment(seconds)
-
-
-_FIXED_OF_RUN = (
-    *("id", "created_at", "source", "spec", "fingerprint", "parts", "columns"),
-    *("total", "skipped", "budgeted", "account"),
-)
-_FIXED_OF_BATCH = (
-    *("id", "run_id", "wave", "attempt", "part", "first", "size", "ordered", "budget_factor"),
-    "executor",
-)
-"""The columns that are written once. A database has no checksums of its own."""
-
-
-def _crc(values: Mapping[str, Any], names: Sequence[str]) -> int:
-    return crc32(msgspec.json.encode([values[name] for name in names]))
-
-
-def _sealed(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {**values, "crc": _crc(values, names)}
-
-
-def _unsealed(row: sqlite3.Row, names: Sequence[str]) -> dict[str, Any]:
-    values = dict(row)
-    if values["crc"] != _crc(values, names):
-        raise ValueError(f"{values['id']!r} does not match its checksum")
-    return values
-
-
-def _run_values(run: Run) -> dict[str, Any]:
-    values = {
-        **msgspec.structs.asdict(run),
-        "created_at": _seconds(run.created_at),
-        "ended_at": _seconds(run.ended_at),
-        "spec": _json(run.spec),
-        "parts": _json(run.parts),
-        "columns": _json(run.columns),
-        "budgeted": int(run.budgeted),
-    }
-    return _sealed(values, _FIXED_OF_RUN)
-
-
-def _run(row: sqlite3.Row) -> Run:
-    return msgspec.convert(
-        {
-            **_unsealed(row, _FIXED_OF_RUN),
-            "created_at": _moment(row["created_at"]),
-            "ended_at": _maybe(row["ended_at"]),
-            "spec": _decode(row["spec"], Spec),
-            "parts": _decode(row["parts"], dict[str, str]),
-            "columns": _decode(row["columns"], tuple[str, ...]),
-            "budgeted": bool(row["budgeted"]),
-        },
-        Run,
-    )
-
-
-def _batch_values(batch: Batch) -> dict[str, Any]:
-    values = {
-        **msgspec.structs.asdict(batch),
-        "due": _seconds(batch.due),
-        "lease_until": _seconds(batch.lease_until),
-        "journal": _json(batch.journal),
-        "counts": _json(batch.counts),
-        "retried": _json(batch.retried),
-        "usage": _json(batch.usage),
-        "remote": _json_or_none(batch.remote),
-        "ordered": int(batch.ordered),
-    }
-    return _sealed(values, _FIXED_OF_BATCH)
-
-
-def _batch(row: sqlite3.Row) -> Batch:
-    return msgspec.convert(
-        {
-            **_unsealed(row, _FIXED_OF_BATCH),
-            "ordered": bool(row["ordered"]),
-            "due": _maybe(row["due"]),
-            "lease_until": _maybe(row["lease_until"]),
-            "journal": _decode(row["journal"], tuple[Segment, ...]),
-            "counts": _decode(row["counts"], Counts),
-            "retried": _decode(row["retried"], Counts),
-            "usage": _decode(row["usage"], Usage),
-            "remote": None if row["remote"] is None else _decode(row["remote"], Remote),
-        },
-        Batch,
-    )
-
-
-def _event(row: sqlite3.Row) -> Event:
-    return Event(at=_moment(row["at"]), name=row["name"], fields=_decode(row["fields"], Json))

@@ -7,8 +7,13 @@ from typing import Protocol
 
 import msgspec
 
-from ..core.model import Batch, Json, Run
+from ..core.model import Batch, Json, Queue, Run
+from ..core.quota import Load, Quota
 from ..core.states import BatchStatus, RunState
+from ..core.timing import Timing
+
+PLANNING = ".planning"
+"""Ends the name of the file that says who plans the run whose folder is beside it."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +72,8 @@ class Store(Protocol):
     def news(self) -> tuple[int, int]:
         """Another value than before once there is something to read that a caller cannot know.
 
-        That is: somebody else wrote, or a run got another state or another wave.
+        That is: somebody else wrote, or a run got another state, another wave or other batches, or
+        something was learned of a provider's limits.
         """
         ...
 
@@ -94,11 +100,23 @@ class Store(Protocol):
         """Stay its owner; False if another one is."""
         ...
 
-    def save(self, batch: Batch) -> None:
+    def save(
+        self, batch: Batch, *, event: Event | None = None, timings: Sequence[Timing] = ()
+    ) -> None:
         """Commit status, journal, counts, usage, window and ownership. Raises LeaseLost.
 
+        With it what happened to the run, and how long batches were in which phases: of each of its
+        queue's phases the latest are kept.
         A status that may not follow the present one (`core.states.NEXT`) is a mistake of ours, here
         and in `claim`: it raises AssertionError and changes nothing.
+        """
+        ...
+
+    def cut(self, batch: Batch, into: Sequence[Batch], *, event: Event) -> None:
+        """Put `into` in the place of a claimed batch that holds no result, all or nothing.
+
+        They hold its requests, and get places behind the other batches of its wave. Raises
+        LeaseLost.
         """
         ...
 
@@ -120,6 +138,10 @@ class Store(Protocol):
         """Move `run` from the state it was seen in; False if it has moved."""
         ...
 
+    def save_wishes(self, run: Run) -> None:
+        """Commit what the caller may change of a run that is there: its canary, what is kept."""
+        ...
+
     def delete(self, run_id: str) -> None:
         """Forget a run and its files."""
         ...
@@ -135,8 +157,24 @@ class Store(Protocol):
         """Raises UnknownRun, if the run was deleted in the meantime."""
         ...
 
-    def events(self, run_id: str) -> list[Event]:
-        """In the order they were added, whatever the clock said."""
+    def events(self, run_id: str, *names: str) -> list[Event]:
+        """In the order they were added, whatever the clock said; with `names`, no others."""
+        ...
+
+    def waiting_elsewhere(self, queue: Queue, *, but: str, since: datetime) -> Load:
+        """What batches of all other runs than `but` wait there, of those sent since."""
+        ...
+
+    def timings(self, queue: Queue) -> list[Timing]:
+        """How long the latest batches were in each phase there, the oldest first."""
+        ...
+
+    def learn(self, queue: Queue, quota: Quota) -> None:
+        """Keep a limit, instead of what was known of the same measure."""
+        ...
+
+    def quotas(self, queue: Queue) -> list[Quota]:
+        """The limits that were learned there, at whatever time."""
         ...
 
     def close(self) -> None: ...

@@ -1,0 +1,119 @@
+"""A batch that its provider did not take because too much waits there: learn, cut it, or wait."""
+
+from datetime import datetime, timedelta
+from functools import partial
+
+from msgspec.structs import replace
+
+from ..core.model import Batch, Failure, Remote, Result, Run
+from ..core.quota import (
+    Load,
+    Measure,
+    is_hopeless,
+    learned,
+    load_of,
+    most_in_a_batch,
+    pause_after,
+    refusal_in,
+    smaller,
+    total,
+    waits_there,
+)
+from ..core.retry import backoff
+from ..errors import TransportError
+from ..providers.flow import Refused
+from ..store.store import Store
+from . import act
+from .steps import (
+    RemoteWork,
+    fail_all,
+    input_of,
+    let_go,
+    note,
+    on_thread,
+    remote_of,
+    save,
+    take_away,
+    uploads_of,
+)
+from .waves import pieces_of
+
+_LONGEST_WAIT = timedelta(days=7)
+"""Where the provider gives nothing up, nobody waits for a batch after that."""
+
+
+async def too_much(on: RemoteWork, batch: Batch, failure: Failure) -> None:
+    """Learn from a refusal for what waits there already; then cut the batch, or let it wait."""
+    refusal, now = refusal_in(failure), on.work.now()
+    here, elsewhere = await on_thread(on, partial(_waiting_beside, on, batch))
+    remote, mine, others = remote_of(batch), load_of(batch), here + elsewhere
+    refused = remote.refused + 1
+    is_alone = not others.batches and not refusal.rate
+    alone = remote.alone + is_alone
+    quota = learned(refusal, others=others, mine=mine, tries=refused, now=now)
+    if quota is not None:
+        await on_thread(on, partial(on.work.store.learn, on.work.run.queue, quota))
+        said = {"measure": quota.measure, "ceiling": quota.ceiling, "said": quota.said}
+        await note(on, "quota.learned", batch=batch.id, **said)
+    most = most_in_a_batch(refusal, mine=mine, alone=alone) if is_alone else None
+    if most is not None and batch.size > 1 and not batch.answered:
+        await _cut(on, batch, *most)
+        return
+    if batch.size == 1 and is_alone and is_hopeless(refusal, alone=alone):
+        await fail_all(on, batch, Result(n=0, outcome="rate_limited", failure=failure))
+        return
+    attempts = () if remote.id is None else (remote.id,)
+    again = Remote(
+        attempt=remote.attempt + len(attempts),
+        input_file=remote.input_file,
+        uploaded_at=remote.uploaded_at,
+        not_ours=(*remote.not_ours, *attempts),
+        refused=refused,
+        alone=alone,
+        why=failure.message,
+    )
+    soon = backoff(refused, asked=None, jitter=on.jitter())
+    rest = soon if here.batches or refusal.rate else pause_after(refused)
+    await let_go(on, replace(batch, status="planned"), again, after=rest)
+
+
+def _waiting_beside(on: RemoteWork, batch: Batch) -> tuple[Load, Load]:
+    """What else of ours waits in the same queue: in this run, and in others."""
+    work, window = on.work, on.executor.api.window
+    others = [other for other in work.store.batches(work.run.id) if other.id != batch.id]
+    elsewhere = waiting_elsewhere(work.store, work.run, window=window, now=work.now())
+    return total(filter(waits_there, others)), elsewhere
+
+
+def waiting_elsewhere(store: Store, run: Run, *, window: timedelta | None, now: datetime) -> Load:
+    """What waits of other runs in the queue of `run`, as long as the provider may still run it."""
+    since = now - (window or _LONGEST_WAIT)
+    return store.waiting_elsewhere(run.queue, but=run.id, since=since)
+
+
+async def _cut(on: RemoteWork, batch: Batch, measure: Measure, most: int) -> None:
+    """Put smaller batches in the place of one that is too large for any quota."""
+    path, remote = input_of(on.work, batch), remote_of(batch)
+    # Noted before it is deleted: who dies in between must not submit what is no longer there.
+    batch = await save(on, batch, replace(remote, input_file=None))
+    try:
+        await take_away(on, path, uploads_of(remote))
+    except (Refused, TransportError) as e:
+        await note(on, "batch.uncleaned", batch=batch.id, files=uploads_of(remote), why=str(e))
+    pieces = await on_thread(on, partial(_pieces, on, batch, measure, most))
+    into = [piece.id for piece in pieces]
+    event = on.work.event("batch.cut", batch=batch.id, into=into, measure=measure, most=most)
+    await on_thread(on, partial(on.work.store.cut, batch, pieces, event=event))
+    path.unlink(missing_ok=True)
+
+
+def _pieces(on: RemoteWork, batch: Batch, measure: Measure, most: int) -> list[Batch]:
+    store, limits = on.work.store, on.executor.api.limits
+    return pieces_of(
+        batch,
+        act.numbers_of(store, batch),
+        store.folder(batch.run_id),
+        limits=smaller(limits, batch.size, measure, most),
+        taken=[other.size for other in store.batches(batch.run_id)],
+        probe=on.work.probe,
+    )
