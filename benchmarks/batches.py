@@ -5,6 +5,7 @@ time of the processor, not the provider's, and not the waiting.
 """
 
 import asyncio
+import json
 import shutil
 import signal
 import subprocess
@@ -33,11 +34,11 @@ WATCHED_S = 20.0
 @contextmanager
 def provider(*options: str) -> Iterator[str]:
     """A fake provider in another process; its base URL."""
-    command = [sys.executable, "-m", "anybatch.testing.openai", *options]
+    command = [sys.executable, "-m", "anybatch", "fake", "openai", "--json", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield process.stdout.readline().strip()
+        yield json.loads(process.stdout.readline())["base_url"]
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
