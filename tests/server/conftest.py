@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
+from anybatch.server import log
 from anybatch.testing import FakeEndpoint, Fault, Status
 from anybatch.testing.endpoint import Call
 
@@ -32,3 +33,10 @@ def url(endpoint: FakeEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def client(url: str) -> Iterator[openai.OpenAI]:
     with client_of(url) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def all_is_said() -> Iterator[None]:
+    """What a test had the server say is written before the test ends."""
+    yield
+    log.flush()

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from anybatch.server import log
 from anybatch.server.app import application
 from anybatch.server.face import caller_of
 from anybatch.server.owners import Owners, hash_of
@@ -107,6 +108,7 @@ async def test_every_answer_and_its_log_line_have_the_same_name(
 ) -> None:
     answers = [await call(path) for path in ("/who", "/nothing", "/broken")]
 
+    assert log.flush()
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line["id"].encode() for line in lines] == [a.headers[b"x-request-id"] for a in answers]
     assert [line["status"] for line in lines] == [200, 404, 500]
@@ -118,6 +120,7 @@ async def test_a_mistake_of_ours_is_in_the_log_and_not_in_the_answer(
 ) -> None:
     answer = await call("/broken")
 
+    assert log.flush()
     said = capfd.readouterr().err
     assert answer.status == 500
     assert "mistake" not in answer.text

@@ -325,9 +325,67 @@ def serve(
     port: option.ServerPort = None,
     config: option.Config = None,
     store: option.Store = None,
+    reload_routes: option.ReloadRoutes = False,
     debug: option.Debug = False,
 ) -> None:
     """Be a batch API in OpenAI's protocol, for any model: with no settings, for the one in here."""
-    from .serve import serve_command
+    from .serve import reload_command, serve_command
 
+    if reload_routes:
+        reload_command(config, store)
+        return
     raise typer.Exit(serve_command(host=host, port=port, config=config, store=store))
+
+
+keys = typer.Typer(cls=_Commands, help="Who may call `anybatch serve`.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("add")
+def add_key(
+    name: option.KeyName,
+    weight: option.Weight = None,
+    rpm: option.CallsAMinute = None,
+    max_batches: option.MaxBatches = None,
+    tokens_a_day: option.TokensADay = None,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """Make a key. It is shown this once; its limits are those of its name from now on."""
+    from .keys import add_command
+
+    add_command(
+        name,
+        store,
+        as_json=as_json,
+        weight=weight,
+        rpm=rpm,
+        max_batches=max_batches,
+        tokens_a_day=tokens_a_day,
+    )
+
+
+@keys.command("list")
+def list_keys(
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """List the keys there were, without the keys themselves."""
+    from .keys import list_command
+
+    list_command(store, as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(
+    key: option.KeyWord,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """Take a key back. A server that runs knows within a second."""
+    from .keys import revoke_command
+
+    revoke_command(key, store, as_json=as_json)

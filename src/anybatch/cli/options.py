@@ -93,6 +93,20 @@ ServerPort = Annotated[
     typer.Option("--port", min=0, max=65_535, help="Where it listens. Default: 8000; 0: any."),
 ]
 Host = Annotated[str | None, typer.Option(help="The address to listen at. Default: 127.0.0.1.")]
+ReloadRoutes = Annotated[
+    bool,
+    typer.Option("--reload-routes", help="Have the server that runs read its [[routes]] again."),
+]
+KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]
+KeyWord = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, or a name: all of its.")]
+Weight = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="So many batches go on for one of others.")
+]
+CallsAMinute = Annotated[int | None, typer.Option("--rpm", min=1, help="Calls a minute at most.")]
+MaxBatches = Annotated[int | None, typer.Option(min=1, help="Open batches at most.")]
+TokensADay = Annotated[
+    int | None, typer.Option(min=1, help="Take no batch when 24 hours have used so many.")
+]
 Config = Annotated[Path | None, typer.Option(help="The anybatch.toml to read. Default: ./")]
 AskedKey = Annotated[str | None, typer.Option("--key", help="The key that calls must carry.")]
 Validating = Annotated[float, typer.Option(min=0, help="Seconds.", rich_help_panel=_PHASES)]

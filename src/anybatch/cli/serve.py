@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from .. import loops
-from ..errors import BadSettings, MissingExtra
+from ..errors import BadSettings, MissingExtra, UsageError
 from ..settings import FILE, Settings, load
 from .leave import leave
 
@@ -27,6 +27,9 @@ def serve_command(
         raise MissingExtra("a server", extra="server") from e
     serving = serving_of(_settings(config, store), host=host, port=port)
 
+    def reread() -> None:
+        serving.reread(lambda: _settings(config, store))
+
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -39,6 +42,7 @@ def serve_command(
 
         for number in _SIGNALS:
             loop.add_signal_handler(number, heed)
+        loop.add_signal_handler(signal.SIGHUP, reread)
         await serve(serving, stop=stop, ready=_say)
 
     try:
@@ -46,6 +50,18 @@ def serve_command(
     except BaseExceptionGroup as group:
         raise _first_leaf(group) from group
     return 0
+
+
+def reload_command(config: Path | None, store: Path | None) -> None:
+    """Have the server of this store read its routes again; its log says what came of it."""
+    from ..server.alone import pid_of_server
+
+    home = _settings(config, store).home
+    pid = pid_of_server(home)
+    if pid is None:
+        raise UsageError(f"no server serves from {str(home)!r}; `anybatch serve` starts one")
+    os.kill(pid, signal.SIGHUP)
+    print(f"process {pid} reads its routes again; its log says what came of it", file=sys.stderr)
 
 
 def _settings(config: Path | None, store: Path | None) -> Settings:

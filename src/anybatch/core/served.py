@@ -64,6 +64,18 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The client's own: its custom_id."""
     model: str
     body: bytes
+    asked: bytes | None = None
+    """The body as the client made it, where `body` says the same in the words of another api."""
+
+
+class Declined(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A request that is not sent, because it is known what would become of it; the others are."""
+
+    name: str
+    status: int
+    """The HTTP status that it would have been refused with."""
+    message: str
+    code: str | None = None
 
 
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +181,22 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     made: str
     """The id of what it has made."""
     at: datetime
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that somebody may call with, and on which terms. The key itself is nowhere."""
+
+    id: str
+    owner: str
+    hash: str
+    made_at: datetime
+    revoked_at: datetime | None = None
+    weight: int = 1
+    """How many orders of its owner are worked on for one of another owner."""
+    rpm: int | None = None
+    """Calls a minute; None: as many as come, as with the others."""
+    max_batches: int | None = None
+    tokens_a_day: int | None = None
 
 
 class Sums(NamedTuple):

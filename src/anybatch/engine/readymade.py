@@ -9,9 +9,10 @@ from typing import Any, Self
 
 import msgspec
 
-from ..core.model import Api, Run, Spec
-from ..core.served import Ready
+from ..core.model import Api, Row, Run, Spec
+from ..core.served import Declined, Ready
 from ..core.template import Rendered
+from ..store.files import fsync_folder
 from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
 from ..wire.openai import BUDGET_FIELDS
@@ -53,7 +54,7 @@ class ReadyRun:
 
     def add(self, requests: Sequence[Ready]) -> None:
         """Append these requests. Their bodies travel as they are, their names come back."""
-        self._rows.add([{"custom_id": request.name} for request in requests])
+        self._rows.add([_kept(request) for request in requests])
         self._requests.add([self._rendered(request.body) for request in requests])
 
     def _rendered(self, body: bytes) -> Rendered:
@@ -84,6 +85,77 @@ class ReadyRun:
         self._stands = True
         unmark(self._intake, self._folder)
         return run
+
+
+def _kept(request: Ready) -> Row:
+    """What of a request is kept to be joined to its answer."""
+    if request.asked is None:
+        return {"custom_id": request.name}
+    return {
+        "custom_id": request.name,
+        "model": request.model,
+        "asked": request.asked.decode(),
+    }
+
+
+class DeclinedRun:
+    """A run of requests that are not sent: it has no batches, and is over when it stands."""
+
+    def __init__(self, intake: Intake, *, run_id: str) -> None:
+        self._intake = intake
+        self._id = run_id
+        self._folder = intake.store.folder(run_id)
+        self._count = 0
+        self._stands = False
+        begin(intake, self._folder)
+        try:
+            self._rows = RowWriter(self._folder, probe=intake.probe)
+        except BaseException:
+            forget(self._folder)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._rows.__exit__(kind, e, at)
+        if not self._stands:
+            forget(self._folder)
+
+    def add(self, declined: Sequence[Declined]) -> None:
+        self._count += len(declined)
+        self._rows.add([_declined(request) for request in declined])
+
+    def finish(self, spec: Spec, *, source: str, now: datetime) -> Run:
+        """Write down the run."""
+        parts = parts_of(spec, self._rows.finish())
+        parts["order"] = self._id
+        run = Run(
+            id=self._id,
+            created_at=now,
+            source=source,
+            spec=spec,
+            fingerprint=fingerprint(parts),
+            parts=parts,
+            columns=("custom_id",),
+            total=self._count,
+            state="ended",
+            ended_at=now,
+        )
+        self._rows.__exit__(None, None, None)
+        fsync_folder(self._folder, probe=self._intake.probe)
+        fsync_folder(self._folder.parent, probe=self._intake.probe)
+        self._intake.store.add_run(run, [])
+        self._stands = True
+        unmark(self._intake, self._folder)
+        return run
+
+
+def _declined(request: Declined) -> Row:
+    said = {"status": request.status, "message": request.message, "code": request.code}
+    return {"custom_id": request.name, "declined": said}
 
 
 def with_parameters(api: Api, body: bytes, parameters: Mapping[str, Any]) -> bytes:

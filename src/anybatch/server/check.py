@@ -3,7 +3,7 @@
 One pass: each good line goes straight into the run of the place where it will be answered.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,15 +12,16 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ..core.model import Run
-from ..core.served import Order, Problem, Ready
+from ..core.model import Api, Run, Spec
+from ..core.served import Declined, Order, Problem, Ready
 from ..datasets.jsonlines import raw_lines
 from ..engine.intake import forget
-from ..engine.readymade import ReadyRun
+from ..engine.readymade import DeclinedRun, ReadyRun
 from ..errors import UsageError
 from ..store.served import ServedStore
+from .carry import carried, target_of
 from .face import Face
-from .routes import Route, find
+from .routes import EMBEDDED, Route, find
 from .shared import ServingWorkspace
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
@@ -37,7 +38,7 @@ class Checking:
 
     workspace: ServingWorkspace
     store: ServedStore
-    routes: tuple[Route, ...]
+    routes: Sequence[Route]
     faces: Mapping[str, Face]
 
 
@@ -119,7 +120,9 @@ class _Sorted:
         """By the pattern of the route and the model: a batch API takes one model at a time."""
         self._problems: list[Problem] = []
         self._more = 0
-        self._route_of = lru_cache(maxsize=1024)(self._found)
+        self._way_of = lru_cache(maxsize=1024)(self._found)
+        self._declined: DeclinedRun | None = None
+        self._declines: list[Declined] = []
         self.models: set[str] = set()
 
     def read(self, path: Path) -> tuple[list[Problem], int]:
@@ -131,46 +134,81 @@ class _Sorted:
                 if read is None:
                     continue
                 total += 1
-                if isinstance(read, Problem):
-                    self._note(read)
-                else:
-                    self._add(read, number)
+                match read:
+                    case Problem():
+                        self._note(read)
+                    case Declined():
+                        self._decline(read)
+                    case _:
+                        self._add(read, number)
         problem = reader.end()
         if problem is not None:
             self._note(problem)
         return self._told(), total
 
     def _add(self, request: Ready, number: int) -> None:
-        route = self._route_of(request.model)
-        if route is None:
-            self._note(self._face.unserved(request.model, number))
+        way = self._way_of(request.model)
+        if way is None:
+            self._refuse(request, number)
             return
         self.models.add(request.model)
         if self._problems:
             return  # nothing of it will run; the rest is looked at all the same
+        route, api = way
+        sent = carried(request, source=self._order.api, target=api)
+        if isinstance(sent, Declined):
+            self._decline(sent)
+            return
         going = self._runs.get((route.model, request.model))
-        going = going or self._begin(route, request.model, number)
+        going = going or self._begin(route, api, request, number)
         if going is None:
             return
-        going.requests.append(request)
+        going.requests.append(sent)
         if len(going.requests) >= _AT_ONCE:
             going.flush()
 
-    def _found(self, model: str) -> Route | None:
-        return find(self._on.routes, model)
-
-    def _begin(self, route: Route, model: str, number: int) -> _Going | None:
+    def _found(self, model: str) -> tuple[Route, Api] | None:
+        """Where a model is answered, and in whose words."""
+        route = find(self._on.routes, model)
+        if route is None:
+            return None
         spec = route.spec(model, self._order.api)
-        name = run_id(self._order, len(self._runs))
+        return route, target_of(spec.api, self._on.workspace.provider_of(spec).apis)
+
+    def _begin(self, route: Route, api: Api, request: Ready, number: int) -> _Going | None:
+        spec = route.spec(request.model, api)
+        name = self._next_id()
         try:
             run = self._on.workspace.ready_made(spec, run_id=name, source=self._order.id)
         except UsageError as e:
-            problem = self._face.unserved(model, number)
-            self._note(replace(problem, message=f"{problem.message} {e}"))
+            self._refuse(request, number, f" {e}")
             return None
         going = _Going(self._left.enter_context(run))
-        self._runs[route.model, model] = going
+        self._runs[route.model, request.model] = going
         return going
+
+    def _next_id(self) -> str:
+        """Of the next run. No place is left out: behind it nobody would look for what is left."""
+        return run_id(self._order, len(self._runs) + (self._declined is not None))
+
+    def _refuse(self, request: Ready, number: int, why: str = "") -> None:
+        """Nothing answers for it here."""
+        said = self._face.unserved(request.model, number)
+        if isinstance(said, Declined):
+            self._decline(replace(said, name=request.name, message=said.message + why))
+        else:
+            self._note(replace(said, message=said.message + why))
+
+    def _decline(self, request: Declined) -> None:
+        if self._problems:
+            return
+        if self._declined is None:
+            run = self._on.workspace.declined(run_id=self._next_id())
+            self._declined = self._left.enter_context(run)
+        self._declines.append(request)
+        if len(self._declines) >= _AT_ONCE:
+            self._declined.add(self._declines)
+            self._declines.clear()
 
     def _note(self, problem: Problem) -> None:
         if len(self._problems) < _KEPT_PROBLEMS:
@@ -193,3 +231,7 @@ class _Sorted:
         for going in self._runs.values():
             going.flush()
             yield going.run.finish(now=now)
+        if self._declined is not None:
+            self._declined.add(self._declines)
+            spec = Spec(provider=EMBEDDED.provider, model=None, api=self._order.api)
+            yield self._declined.finish(spec, source=self._order.id, now=now)

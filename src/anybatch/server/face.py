@@ -4,7 +4,7 @@ Behind it nothing knows a protocol: an order is read, run and written by the fac
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from ..core.model import Result
-from ..core.served import Order, Problem, Ready
+from ..core.served import Declined, Order, Problem, Ready
 
 
 class Absent(Exception):
@@ -24,11 +24,21 @@ class Absent(Exception):
         self.id = id
 
 
+class OverLimit(Exception):
+    """More than the caller's key allows."""
+
+    def __init__(self, message: str, *, wait_s: int | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+        """After so long it may be said again; None: nobody knows."""
+
+
 class Reader(Protocol):
     """Reads the lines of one input."""
 
-    def read(self, number: int, line: bytes) -> Ready | Problem | None:
-        """The request on a line, or what is wrong with it; None: nothing is on it."""
+    def read(self, number: int, line: bytes) -> Ready | Problem | Declined | None:
+        """The request on a line, or what is wrong with it, which concerns it alone or the whole
+        order; None: nothing is on it."""
         ...
 
     def end(self) -> Problem | None:
@@ -43,6 +53,8 @@ class Line(NamedTuple):
     """Whether it is an answer: it belongs into the output then, else among the errors."""
     content: bytes
     """With its newline."""
+    together: bool = False
+    """Whether it belongs into the output all the same: some protocols have one file for both."""
 
 
 class Face(Protocol):
@@ -75,8 +87,8 @@ class Face(Protocol):
         """That the input of an order is not there."""
         ...
 
-    def unserved(self, model: str, number: int | None) -> Problem:
-        """That nothing answers for a model here."""
+    def unserved(self, model: str, number: int | None) -> Problem | Declined:
+        """That nothing answers for a model here; what is declined gets its name from who asks."""
         ...
 
     def write_line(self, name: str, result: Result | None, *, order: Order, n: int) -> Line:
@@ -85,6 +97,15 @@ class Face(Protocol):
 
     def output_name(self, order: Order, *, ok: bool) -> str:
         """What a result file is called."""
+        ...
+
+
+@runtime_checkable
+class Admitting(Protocol):
+    """A face that has addresses which are secrets: who calls one needs no key."""
+
+    async def admitted(self, scope: Scope) -> str | None:
+        """The owner of what lies at such an address; None: it is none."""
         ...
 
 

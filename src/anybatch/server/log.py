@@ -1,20 +1,93 @@
-"""What the server says of itself: one JSON object a line, on stderr. No body, key or prompt."""
+"""What the server says of itself: one JSON object a line, on stderr. No body, key or prompt.
+
+A thread writes it, so that a reader of stderr who is slow makes nobody wait. What such a reader
+leaves over is dropped, and how much that was is said.
+"""
 
 import sys
+import threading
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 _ENCODER = msgspec.json.Encoder()
+_MOST = 10_000
+"""So many lines wait at most."""
+_AT_ONCE = 256
+
+
+class Writer:
+    """Lines on their way to stderr."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        # Guards what follows.
+        self._changed = threading.Condition()
+        self._lines: deque[bytes] = deque()
+        self._most = most
+        self._is_busy = False
+        self._has_thread = False
+        self._untold = 0
+        self.dropped = 0
+
+    def put(self, line: bytes) -> None:
+        """Never waits for a reader."""
+        with self._changed:
+            if len(self._lines) >= self._most:
+                self.dropped += 1
+                self._untold += 1
+                return
+            if self._untold:
+                self._lines.append(_line("log.dropped", lines=self._untold))
+                self._untold = 0
+            self._lines.append(line)
+            if not self._has_thread:
+                self._has_thread = True
+                threading.Thread(target=self._write, name="anybatch-log", daemon=True).start()
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all is written, so long at most; whether it is."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._lines and not self._is_busy, timeout=timeout_s
+            )
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._is_busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._lines)
+                several = min(len(self._lines), _AT_ONCE)
+                text = b"".join(self._lines.popleft() for _ in range(several))
+                self._is_busy = True
+            try:
+                sys.stderr.buffer.write(text)
+                sys.stderr.buffer.flush()
+            except (OSError, ValueError, AttributeError):
+                continue  # whoever listened has gone: that is no reason to stop serving
+
+
+def _line(event: str, **fields: Any) -> bytes:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return _ENCODER.encode({"at": at, "event": event, **fields}) + b"\n"
+
+
+_WRITER = Writer()
 
 
 def log(event: str, **fields: Any) -> None:
     """Say that something happened."""
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    line = _ENCODER.encode({"at": at, "event": event, **fields}) + b"\n"
-    try:
-        sys.stderr.buffer.write(line)
-        sys.stderr.buffer.flush()
-    except (OSError, ValueError, AttributeError):
-        return  # whoever listened has gone: that is no reason to stop serving
+    _WRITER.put(_line(event, **fields))
+
+
+def flush(timeout_s: float = 1.0) -> bool:
+    """Wait until all that was said is written; whether it is."""
+    return _WRITER.flush(timeout_s)
+
+
+def dropped() -> int:
+    """How many lines were dropped because nobody read them."""
+    return _WRITER.dropped

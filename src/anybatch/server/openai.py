@@ -81,7 +81,7 @@ class OpenAIFace:
     input_purpose = "batch"
     output_purpose = "batch_output"
 
-    def __init__(self, desk: Desk, orders: Orders, models: tuple[routes.Route, ...]) -> None:
+    def __init__(self, desk: Desk, orders: Orders, models: Sequence[routes.Route]) -> None:
         self._desk = desk
         self._orders = orders
         self._models = models

@@ -4,7 +4,9 @@ All that is open is held in memory as it was last committed, so that a look cost
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -15,13 +17,15 @@ from ..core.model import Api, Counts, Json, Usage
 from ..core.served import Order, StoredFile, Sums
 from ..engine.events import Progress
 from .desk import Desk
-from .face import Absent, Face
+from .face import Absent, Face, OverLimit
+from .owners import Owners
 from .repeats import Answers, to_nobody
 from .shared import ServingWorkspace
 
 _ANSWERED = ("succeeded", "truncated", "refused", "invalid_output")
 _REFUSED = ("too_long", "bad_request", "auth", "billing", "not_found_model")
 """Outcomes that no later attempt changes, so that no count falls."""
+_DAY = timedelta(hours=24)
 _REMEMBERED = 4096
 """So many orders that are over are held in memory, too."""
 
@@ -29,7 +33,7 @@ _REMEMBERED = 4096
 class Orders:
     """Belongs to the event loop."""
 
-    def __init__(self, desk: Desk, workspace: ServingWorkspace) -> None:
+    def __init__(self, desk: Desk, workspace: ServingWorkspace, owners: Owners) -> None:
         self.desk = desk
         self.store = desk.store
         self.workspace = workspace
@@ -37,8 +41,15 @@ class Orders:
         """In the order they were accepted."""
         self.changed = asyncio.Event()
         """Set when there is something new to do."""
+        self.owners = owners
+        self._accepting: Counter[str] = Counter()
+        """How many orders of an owner are being written down."""
         self._over: dict[str, Order] = {}
         self._progress: dict[str, dict[str, Progress]] = {}
+        self.ended: Counter[str] = Counter()
+        """How many orders came to which end since the server began."""
+        self.outcomes: Counter[str] = Counter()
+        """What became of their requests."""
         # Guards the way from reading an order to writing it: two changes of one must not cross.
         self._moving = asyncio.Lock()
 
@@ -64,7 +75,61 @@ class Orders:
         kept_seconds: int,
         answers: Answers = to_nobody,
     ) -> Order:
-        """Take an order. It is durable when this returns."""
+        """Take an order. It is durable when this returns. Raises OverLimit."""
+        with self._place(owner):
+            await self._check_tokens(owner)
+            return await self._accept(
+                owner=owner,
+                face=face,
+                api=api,
+                asked=asked,
+                input_file=input_file,
+                window=window,
+                kept_seconds=kept_seconds,
+                answers=answers,
+            )
+
+    @contextmanager
+    def _place(self, owner: str) -> Iterator[None]:
+        """A place among the open orders of an owner, for one that is being written down."""
+        terms = self.owners.terms_of(owner)
+        if terms is not None and terms.max_batches is not None:
+            has = sum(order.owner == owner for order in self.open.values())
+            if has + self._accepting[owner] >= terms.max_batches:
+                raise OverLimit(f"This key may have {terms.max_batches} batches open at once.")
+        self._accepting[owner] += 1
+        try:
+            yield
+        finally:
+            self._accepting[owner] -= 1
+
+    async def _check_tokens(self, owner: str) -> None:
+        terms = self.owners.terms_of(owner)
+        if terms is None or terms.tokens_a_day is None:
+            return
+        since = self.desk.clock.now() - _DAY
+        used = await asyncio.to_thread(self.store.tokens_since, since, owner=owner)
+        for order in self.open.values():
+            if order.owner == owner:
+                usage = self.sums(order).usage
+                used += usage.tokens_in + usage.tokens_out
+        if used >= terms.tokens_a_day:
+            raise OverLimit(
+                f"This key may use {terms.tokens_a_day} tokens in 24 hours, and has used {used}."
+            )
+
+    async def _accept(
+        self,
+        *,
+        owner: str,
+        face: Face,
+        api: Api,
+        asked: Json,
+        input_file: str,
+        window: timedelta,
+        kept_seconds: int,
+        answers: Answers,
+    ) -> Order:
         now = self.desk.clock.now()
         file = await asyncio.to_thread(self.desk.find, input_file, owner=owner)
         order = Order(
@@ -96,10 +161,17 @@ class Orders:
         return found
 
     async def page(
-        self, *, owner: str, face: str, most: int, after: str | None
+        self, *, owner: str, face: str, most: int, after: str | None, newest_first: bool = True
     ) -> list[Order] | None:
-        """At most so many, the newest first; None: the owner has none with the id `after`."""
-        page = partial(self.store.orders_of, owner, face=face, most=most, after=after)
+        """At most so many; None: the owner has none with the id `after`."""
+        page = partial(
+            self.store.orders_of,
+            owner,
+            face=face,
+            most=most,
+            after=after,
+            newest_first=newest_first,
+        )
         found = await asyncio.to_thread(page)
         return None if found is None else [self.open.get(order.id, order) for order in found]
 
@@ -115,6 +187,23 @@ class Orders:
         if present.status == "cancelling":
             await self.stop_runs(present)
         return present
+
+    async def delete(self, order: Order, *, with_files: bool = True) -> None:
+        """Forget an order that is over, and all that was made of it; without files, those stay
+        which its client knows by their names. Raises Absent."""
+        named = (order.input_file, order.output_file, order.error_file) if with_files else ()
+        files = [file_id for file_id in named if file_id is not None]
+
+        def delete() -> bool:
+            there = self.store.delete_order(order, files=files)
+            for file_id in files if there else ():
+                self.desk.blobs.remove_file(file_id)
+            return there
+
+        there = await asyncio.to_thread(delete)
+        self._over.pop(order.id, None)
+        if not there:
+            raise Absent("Batch", order.id)
 
     def sums(self, order: Order) -> Sums:
         """What has become of its requests so far. No number in it ever falls but the usage."""
@@ -151,11 +240,20 @@ class Orders:
     def _keep(self, order: Order) -> None:
         if order.is_over:
             self.open.pop(order.id, None)
-            self._progress.pop(order.id, None)
+            self._count(order)
             self._remember(order)
         else:
             self.open[order.id] = order
         self.changed.set()
+
+    def _count(self, order: Order) -> None:
+        looks = self._progress.pop(order.id, {}).values()
+        self.ended[order.status] += 1
+        for look in looks:
+            self.outcomes.update(look.counts)
+        unanswered = (order.total or 0) - sum(look.done for look in looks)
+        if unanswered > 0:
+            self.outcomes["unanswered"] += unanswered
 
     def _remember(self, order: Order) -> None:
         self._over[order.id] = order

@@ -1,13 +1,18 @@
-"""Whose call it is: by the key that it carries. Keys are known by their hashes only."""
+"""Whose call it is, by the key that it carries. Keys are known by their hashes only."""
 
 import hashlib
 import hmac
 import re
-from collections.abc import Collection, Iterable, Mapping
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
+from ..core.served import ApiKey
 from ..errors import BadSettings
 
 EVERYBODY = "everybody"
@@ -20,23 +25,50 @@ def hash_of(key: str | bytes) -> str:
     return hashlib.sha256(key.encode() if isinstance(key, str) else key).hexdigest()
 
 
+def new_key(owner: str, *, now: datetime, **terms: int | None) -> tuple[str, ApiKey]:
+    """A key, which nobody can tell again, and what is kept of it."""
+    key = f"sk-{secrets.token_hex(24)}"
+    said = {name: term for name, term in terms.items() if term is not None}
+    kept = ApiKey(id=f"key_{secrets.token_hex(6)}", owner=owner, hash=hash_of(key), made_at=now)
+    return key, replace(kept, **said)
+
+
 class Owners:
-    """Owners by the hashes of their keys; without any, everybody is one."""
+    """Owners by the hashes of their keys, from the settings and the store; without any, everybody
+    is one."""
 
     def __init__(self, hashes: Mapping[str, str]) -> None:
-        self._hashes = dict(hashes)
+        self._settled = dict(hashes)
+        self._hashes = [(known, owner) for owner, known in hashes.items()]
+        self._terms: dict[str, ApiKey] = {}
+        self.ask_for_keys = bool(hashes)
 
-    @property
-    def ask_for_keys(self) -> bool:
-        return bool(self._hashes)
+    def learn(self, stored: Sequence[ApiKey]) -> None:
+        """Go by these keys from now on, beside those of the settings.
+
+        Where all were revoked a key is asked for still: nobody has opened the server to all.
+        """
+        valid = [key for key in stored if key.revoked_at is None]
+        settled = [(known, owner) for owner, known in self._settled.items()]
+        self._hashes = settled + [(key.hash, key.owner) for key in valid]
+        self._terms = {key.owner: key for key in valid}  # the newest stands
+        self.ask_for_keys = bool(self._settled or stored)
+
+    def terms_of(self, owner: str) -> ApiKey | None:
+        """The newest key of an owner says how much it may ask for; None: as much as it likes."""
+        return self._terms.get(owner)
+
+    def weight_of(self, owner: str) -> int:
+        terms = self.terms_of(owner)
+        return 1 if terms is None else terms.weight
 
     def owner_of(self, headers: Collection[tuple[bytes, bytes]]) -> str | None:
         """None: the key is missing or unknown; or none is asked for, and a page from elsewhere
         calls through somebody's browser."""
-        if not self._hashes:
+        if not self.ask_for_keys:
             return EVERYBODY if _is_from_here(headers) else None
         found, given = None, hash_of(_key(headers))
-        for owner, known in self._hashes.items():  # all of them, whichever it is
+        for known, owner in self._hashes:  # all of them, whichever it is
             if hmac.compare_digest(known, given):
                 found = owner
         return found
@@ -49,11 +81,12 @@ def _is_from_here(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """
     named = dict(headers)
     host, origin = named.get(b"host", b""), named.get(b"origin")
-    here = _is_here("http://" + host.decode("latin-1"))
-    return here and (origin is None or _is_here(origin.decode("latin-1")))
+    here = is_here("http://" + host.decode("latin-1"))
+    return here and (origin is None or is_here(origin.decode("latin-1")))
 
 
-def _is_here(address: str) -> bool:
+def is_here(address: str) -> bool:
+    """Whether an address is one of this machine's own, which no other can have."""
     try:
         host = urlsplit(address).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback
@@ -62,12 +95,13 @@ def _is_here(address: str) -> bool:
 
 
 def _key(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    bearer = b""
     for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return value[7:].strip()
         if name in (b"x-api-key", b"x-goog-api-key", b"api-key"):
             return value.strip()
-    return b""
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            bearer = value[7:].strip()
+    return bearer
 
 
 def owners_of(server: Mapping[str, Any]) -> Owners:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from ..core.model import Result, Run, Usage
+from ..core.model import Result, Usage
 from ..core.served import Order, StoredFile
 from ..engine.delivery import results
 from ..store.blobs import Blob
 from ..store.rows import read_rows
 from ..store.served import ServedStore
+from .carry import Returning
 from .desk import Desk
 from .face import Face, Line
 
@@ -35,12 +36,10 @@ def named_results(store: ServedStore, order: Order) -> Iterator[tuple[str, Resul
     """Each request's name as its client gave it, and its result; None: it has none yet."""
     for run_id in order.runs:
         run = store.run(run_id)
-        yield from zip(_names(store, run), results(store, run), strict=True)
-
-
-def _names(store: ServedStore, run: Run) -> Iterator[str]:
-    for row in read_rows(store.folder(run.id), count=run.total):
-        yield str(row["custom_id"])
+        rows = read_rows(store.folder(run.id), count=run.total)
+        back = Returning(order, run)
+        for n, (row, result) in enumerate(zip(rows, results(store, run), strict=True)):
+            yield str(row["custom_id"]), back.result(n, row, result)
 
 
 def answered_so_far(store: ServedStore, order: Order, face: Face) -> Iterator[bytes]:
@@ -62,18 +61,19 @@ def answered_so_far(store: ServedStore, order: Order, face: Face) -> Iterator[by
 def deliver(desk: Desk, order: Order, face: Face) -> Delivered:
     """Write the files of an order whose runs are over: every request is in one of the two."""
     output, errors = _Sheet(desk, face), _Sheet(desk, face)
-    usage, failed = Usage(), 0
+    usage, completed, failed = Usage(), 0, 0
     try:
         for n, (name, result) in zip(count(), named_results(desk.store, order)):
             line = face.write_line(name, result, order=order, n=n)
-            (output if line.ok else errors).write(line)
+            (output if line.ok or line.together else errors).write(line)
+            completed += line.ok
             if result is not None:
                 usage += result.usage
                 failed += not line.ok and result.outcome not in ("cancelled", "expired")
         return Delivered(
             output=output.kept(order, ok=True),
             errors=errors.kept(order, ok=False),
-            completed=output.lines,
+            completed=completed,
             failed=failed,
             usage=usage,
         )
@@ -90,13 +90,11 @@ class _Sheet:
         self._face = face
         self._blob: Blob | None = None
         self._lines = bytearray()
-        self.lines = 0
 
     def write(self, line: Line) -> None:
         if self._blob is None:
             self._blob = self._desk.blobs.begin()
         self._lines += line.content
-        self.lines += 1
         if len(self._lines) >= _FLUSH_BYTES:
             self._flush(self._blob)
 

@@ -1,9 +1,9 @@
 """Which model is answered where: the `[[routes]]` of `anybatch.toml`, held against a name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, overload
 from urllib.parse import urlsplit
 
 from ..core.model import Api, Spec
@@ -48,6 +48,54 @@ EMBEDDED = Route(model="*", provider=LOCAL, weights=PACKAGED)
 """What answers where nobody said anything."""
 
 
+class RouteTable(Sequence[Route]):
+    """The routes as they are now. Others may take their place while the server runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._routes = routes_of(settings)
+        self._providers = with_routes(settings, self._routes).providers
+        self.settings = replace(settings, providers=_Live(lambda: self._providers))
+        """In which the provider of each route is known by its name, now and later."""
+
+    def take(self, settings: Settings) -> None:
+        """Go by other routes from now on. Raises BadSettings, and leaves them as they are.
+
+        Providers that no route names any more stay known: what was accepted is answered there.
+        """
+        routes = routes_of(settings)
+        self._providers = {**self._providers, **with_routes(settings, routes).providers}
+        self._routes = routes
+
+    @overload
+    def __getitem__(self, place: int) -> Route: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Route]: ...
+    def __getitem__(self, place: int | slice) -> Route | Sequence[Route]:
+        return self._routes[place]
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)  # of one moment, whatever takes their place meanwhile
+
+
+class _Live(Mapping[str, Mapping[str, Any]]):
+    """A table as it is whenever one looks."""
+
+    def __init__(self, present: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:
+        self._present = present
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        return self._present()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._present())
+
+    def __len__(self) -> int:
+        return len(self._present())
+
+
 def routes_of(settings: Settings) -> tuple[Route, ...]:
     """The routes that are configured, first match first. Raises BadSettings."""
     if not settings.routes:
@@ -57,12 +105,12 @@ def routes_of(settings: Settings) -> tuple[Route, ...]:
     return routes
 
 
-def find(routes: tuple[Route, ...], model: str) -> Route | None:
+def find(routes: Sequence[Route], model: str) -> Route | None:
     """The first route that takes `model`; None: nothing does."""
     return next((route for route in routes if fnmatchcase(model, route.model)), None)
 
 
-def named(routes: tuple[Route, ...]) -> Iterator[str]:
+def named(routes: Sequence[Route]) -> Iterator[str]:
     """The models that are named in full, and the packaged one where a pattern leads to it."""
     for route in routes:
         if not any(c in route.model for c in "*?["):

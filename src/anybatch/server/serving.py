@@ -1,11 +1,9 @@
 """A server from its settings: what it is made of, and how long it lives."""
 
 import asyncio
-import fcntl
-import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,24 +12,35 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ..clock import Clock, SystemClock
+from ..core.served import ApiKey
 from ..effects import Probe, unwatched
-from ..errors import BadSettings, UsageError
+from ..errors import BadSettings, StoreError, UsageError
+from ..providers.registry import checked_url
 from ..settings import Settings
 from ..store.blobs import Blobs
-from ..store.files import unwritable
 from ..store.served import ServedStore
+from ..store.sqlite import DATABASE
+from . import log
+from .alone import alone
+from .anthropic import AnthropicFace
 from .app import application
 from .check import Checking
 from .desk import Desk
 from .face import Face
+from .gemini import GeminiFace
+from .health import Health
+from .metrics import Calls
 from .openai import OpenAIFace
 from .orders import Orders
 from .owners import Owners, owners_of
-from .routes import Route, routes_of, with_routes
+from .routes import RouteTable
 from .shared import ServingWorkspace
 from .supervisor import Supervisor
 
+_LEARN_EVERY_S = 1.0
+"""So long a revoked key may still be good."""
 HOST, PORT = "127.0.0.1", 8000
+_SETTINGS = ("host", "port", "keys", "public_url")
 _CLOSE_S = 1
 """So long open calls may go on when we stop."""
 
@@ -41,19 +50,29 @@ class Serving:
     """What is served, and where."""
 
     settings: Settings
-    routes: tuple[Route, ...]
+    routes: RouteTable
     owners: Owners
     host: str
     port: int
+    public_url: str | None = None
+
+    def reread(self, read: Callable[[], Settings]) -> None:
+        """Go by the routes that `read` finds, unless they are not as they must be."""
+        try:
+            self.routes.take(read())
+        except BadSettings as e:
+            log.log("routes.kept", why=str(e)[:500])
+        else:
+            log.log("routes.read", routes=len(self.routes))
 
 
 def serving_of(settings: Settings, *, host: str | None, port: int | None) -> Serving:
     """Raises BadSettings for what cannot be served as it is said."""
     server = settings.server
     for name in server:
-        if name not in ("host", "port", "keys"):
+        if name not in _SETTINGS:
             raise BadSettings(
-                f"[server] in anybatch.toml has {name!r}; it may have host, port, keys"
+                f"[server] in anybatch.toml has {name!r}; it may have {', '.join(_SETTINGS)}"
             )
     host, port = (
         host or server.get("host", HOST),
@@ -62,19 +81,40 @@ def serving_of(settings: Settings, *, host: str | None, port: int | None) -> Ser
     if not isinstance(host, str) or type(port) is not int or not 0 <= port < 65_536:
         raise BadSettings("[server] in anybatch.toml: host is a name, port a number below 65536")
     owners = owners_of(server)
+    if (settings.home / DATABASE).exists():
+        owners.learn(_stored_keys(settings.home))
     if not (owners.ask_for_keys or _is_this_machine(host)):
         raise BadSettings(
-            f"at {host!r} others can call: they need a key. Put the SHA-256 of one under "
-            "[server.keys] in anybatch.toml, or leave --host out to serve this machine alone"
+            f"at {host!r} others can call: they need a key. Make one with `anybatch keys add "
+            "NAME`, or leave --host out to serve this machine alone"
         )
-    routes = routes_of(settings)
+    routes = RouteTable(settings)
     return Serving(
-        settings=with_routes(settings, routes),
+        settings=routes.settings,
         routes=routes,
         owners=owners,
         host=host,
         port=port,
+        public_url=_public_url(server.get("public_url")),
     )
+
+
+def _public_url(given: object) -> str | None:
+    """Where clients reach us, as far as somebody has said so. Raises BadSettings."""
+    if given is None:
+        return None
+    where = "public_url in [server] of anybatch.toml"
+    if not isinstance(given, str):
+        raise BadSettings(f"{where} must be a text, not {given!r}")
+    return checked_url(given, where=where).removesuffix("/v1")
+
+
+def _stored_keys(home: Path) -> list[ApiKey]:
+    store = ServedStore(home)
+    try:
+        return store.api_keys()
+    finally:
+        store.close()
 
 
 def _is_this_machine(host: str) -> bool:
@@ -102,6 +142,7 @@ async def serve(
             await _serve(serving, store, workspace, listener, stop=stop, ready=ready)
         finally:
             store.close()
+            log.flush()
 
 
 async def _serve(
@@ -115,9 +156,13 @@ async def _serve(
 ) -> None:
     blobs = Blobs(serving.settings.home, probe=workspace.probe)
     desk = Desk(store=store, blobs=blobs, clock=workspace.clock)
-    orders = Orders(desk, workspace)
+    orders = Orders(desk, workspace, serving.owners)
     # The last one claims whatever the others do not.
-    faces: list[Face] = [OpenAIFace(desk, orders, serving.routes)]
+    faces: list[Face] = [
+        GeminiFace(desk, orders, serving.routes, public_url=serving.public_url),
+        AnthropicFace(desk, orders, public_url=serving.public_url),
+        OpenAIFace(desk, orders, serving.routes),
+    ]
     checking = Checking(
         workspace=workspace,
         store=store,
@@ -126,11 +171,14 @@ async def _serve(
     )
     supervisor = Supervisor(orders, checking)
     await asyncio.to_thread(supervisor.take_up)
-    server = _Server(_config(application(faces, serving.owners)))
+    calls = Calls()
+    health = Health(store, orders, works=supervisor.works, calls=calls)
+    server = _Server(_config(application(faces, serving.owners, health=health, calls=calls)))
     broken: list[BaseException] = []
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_supervise(supervisor, stop, broken))
         tasks.create_task(_listen(server, listener, stop, ready))
+        tasks.create_task(_learn_keys(serving.owners, store, stop))
     if broken:
         raise broken[0]
 
@@ -147,6 +195,17 @@ async def _supervise(
         broken.append(e)
     finally:
         stop.set()
+
+
+async def _learn_keys(owners: Owners, store: ServedStore, stop: asyncio.Event) -> None:
+    """Go by the keys that are stored, whoever adds or revokes one."""
+    while not stop.is_set():
+        try:
+            owners.learn(await asyncio.to_thread(store.api_keys))
+        except StoreError as e:
+            log.log("keys.unread", why=str(e)[:300])  # who was known is known until it is mended
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _LEARN_EVERY_S)
 
 
 async def _listen(
@@ -199,21 +258,3 @@ def _listening(serving: Serving) -> Iterator[socket.socket]:
         yield listener
     finally:
         listener.close()
-
-
-@contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """Be the only server of this store. Raises UsageError if there is one."""
-    with unwritable(home):
-        home.mkdir(parents=True, exist_ok=True)
-        lock = os.open(home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            raise UsageError(
-                f"another server serves from {str(home)!r}; stop it, or choose another --store"
-            ) from e
-        yield
-    finally:
-        os.close(lock)

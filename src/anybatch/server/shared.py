@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..core.model import Request, Spec
+from ..engine.intake import Intake
+from ..engine.readymade import DeclinedRun
 from ..engine.workspace import Workspace
 from ..executors.executor import CallExecutor, Read, Record
+from ..providers.local import LOCAL
 from ..providers.provider import Provider
 
 
@@ -63,10 +66,16 @@ class ServingWorkspace(Workspace):
 
     executors: Executors = field(default_factory=Executors)
 
+    def declined(self, *, run_id: str) -> DeclinedRun:
+        """A run for requests that are not sent: it has a provider's name, and needs none."""
+        intake = Intake(store=self.store, provider=LOCAL, owner=self.owner, probe=self.probe)
+        return DeclinedRun(intake, run_id=run_id)
+
     def executor_for(self, provider: Provider, spec: Spec) -> CallExecutor:
         path = provider.path_of(spec.api, spec.model or "")
         weights = spec.model if provider.base_url is None else None
-        parts = (provider.name, provider.base_url, path, weights, spec.parameters)
+        pace = (provider.key_env, provider.concurrency, provider.rpm, provider.tpm)
+        parts = (provider.name, provider.base_url, path, weights, spec.parameters, pace)
 
         def new() -> CallExecutor:
             return Workspace.executor_for(self, provider, spec)

@@ -22,6 +22,8 @@ from .orders import Orders
 from .results import Delivered, deliver
 
 _LOOK_EVERY_S = 1.0
+_ALIVE_S = 30.0
+"""Who has not looked for so long does not work."""
 _TIDY_EVERY = timedelta(minutes=1)
 _REST = timedelta(seconds=30)
 """So long an order rests that could not be gone on with."""
@@ -44,6 +46,9 @@ class Supervisor:
         self._rests: dict[str, datetime] = {}
         """Orders that are left alone until then."""
         self._tidied: datetime | None = None
+        self._looked: float | None = None
+        """When it last looked what there is to do, by the event loop's clock; None: it is not at
+        work."""
 
     def take_up(self) -> None:
         """Clear away what an earlier server has left half done, and take up what it had accepted.
@@ -56,8 +61,10 @@ class Supervisor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then nothing more is sent, and what is answered is kept."""
+        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             while not stop.is_set():
+                self._looked = loop.time()
                 self._orders.changed.clear()
                 await self._expire()
                 for order in self._turns():
@@ -65,7 +72,13 @@ class Supervisor:
                     tasks.create_task(self._go_on(order, stop))
                 await self._tidy()
                 await self._wait(stop)
+            self._looked = None
         await self._workspace.executors.close()
+
+    def works(self) -> bool:
+        """Whether it goes on with orders."""
+        now = asyncio.get_running_loop().time()
+        return self._looked is not None and now - self._looked < _ALIVE_S
 
     def _turns(self) -> list[Order]:
         now = self._clock.now()
@@ -74,7 +87,8 @@ class Supervisor:
             for order in self._orders.open.values()
             if order.id not in self._under_way and self._rests.get(order.id, now) <= now
         ]
-        return turns.turns(waiting, self._under_way)
+        weight = self._orders.owners.weight_of
+        return turns.turns(waiting, self._under_way, weight=weight)
 
     async def _wait(self, stop: asyncio.Event) -> None:
         """Until something is new, we are told to stop, or it is time to look at the clock."""

@@ -1,7 +1,7 @@
 """Whose turn it is: which orders are worked on next, as a function of those that wait."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ..core.served import Order
 
@@ -13,14 +13,26 @@ LARGE_AT_ONCE = 6
 """Large ones leave places to the small, so that these pass."""
 CHECKS_AT_ONCE = 2
 
+Weight = Callable[[str], int]
+"""How many orders of an owner are worked on for one of an owner that weighs 1."""
+
+
+def alike(owner: str) -> int:
+    """For owners that all weigh the same."""
+    return 1
+
 
 def turns(
-    waiting: Iterable[Order], under_way: Mapping[str, Order], *, at_once: int = AT_ONCE
+    waiting: Iterable[Order],
+    under_way: Mapping[str, Order],
+    *,
+    at_once: int = AT_ONCE,
+    weight: Weight = alike,
 ) -> list[Order]:
     """Those of `waiting`, the oldest first, that begin now beside those under way.
 
     What only has to be wound up begins at once. Of the others, that owner is next who has the
-    fewest under way.
+    fewest under way for its weight.
     """
     chosen: list[Order] = []
     asked = list(waiting)
@@ -29,10 +41,10 @@ def turns(
     going = [*under_way.values()]
     checks = [order for order in asked if order.total is None and order not in ending]
     busy = sum(order.total is None for order in going)
-    chosen += _fair(checks, going, places=CHECKS_AT_ONCE - busy, large=CHECKS_AT_ONCE)
+    chosen += _fair(checks, going, weight, places=CHECKS_AT_ONCE - busy, large=CHECKS_AT_ONCE)
     works = [order for order in asked if order.total is not None and order not in ending]
     going = [order for order in going if order.total is not None and not _is_ending(order)]
-    chosen += _fair(works, going, places=at_once - len(going), large=LARGE_AT_ONCE)
+    chosen += _fair(works, going, weight, places=at_once - len(going), large=LARGE_AT_ONCE)
     return chosen
 
 
@@ -40,7 +52,9 @@ def _is_ending(order: Order) -> bool:
     return order.total is not None and order.ending != "completed"
 
 
-def _fair(waiting: list[Order], going: list[Order], *, places: int, large: int) -> list[Order]:
+def _fair(
+    waiting: list[Order], going: list[Order], weight: Weight, *, places: int, large: int
+) -> list[Order]:
     has = Counter(order.owner for order in going)
     large -= sum(map(_is_large, going))
     left, chosen = list(waiting), []
@@ -48,7 +62,8 @@ def _fair(waiting: list[Order], going: list[Order], *, places: int, large: int) 
         fits = [order for order in left if large > 0 or not _is_large(order)]
         if not fits:
             break
-        following = min(fits, key=lambda order: has[order.owner])  # the oldest, of equals
+        # The oldest, of equals.
+        following = min(fits, key=lambda order: (has[order.owner] + 1) / weight(order.owner))
         left.remove(following)
         chosen.append(following)
         has[following.owner] += 1

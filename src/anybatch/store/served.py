@@ -12,6 +12,7 @@ from ..core.model import Json, Usage
 from ..core.served import (
     AFTER,
     Answered,
+    ApiKey,
     Order,
     OrderStatus,
     Problem,
@@ -89,7 +90,7 @@ class ServedStore(SqliteStore):
         newest_first: bool = True,
     ) -> list[StoredFile] | None:
         """At most so many of an owner's files, behind the one with id `after`; None: it has none
-        of that id."""
+        of that id. A `purpose` with a dot in it is another protocol's, and has to be asked for."""
         name = "files_newest_first" if newest_first else "files_oldest_first"
         place = _LAST if newest_first else 0
         if after is not None:
@@ -176,18 +177,25 @@ class ServedStore(SqliteStore):
         return self._found(_order_of, "open_orders")
 
     def orders_of(
-        self, owner: str, *, face: str, most: int, after: str | None = None
+        self,
+        owner: str,
+        *,
+        face: str,
+        most: int,
+        after: str | None = None,
+        newest_first: bool = True,
     ) -> list[Order] | None:
-        """At most so many of an owner's orders by one protocol, the newest first, behind the one
-        with id `after`; None: it has none of that id."""
-        place = _LAST
+        """At most so many of an owner's orders by one protocol, behind the one with id `after`;
+        None: it has none of that id."""
+        place = _LAST if newest_first else 0
         if after is not None:
             known = self._found(_place, "place_of_order", id=after, owner=owner, face=face)
             if not known:
                 return None
             (place,) = known
         page = {"face": face, "after": place, "most": most}
-        return self._found(_order_of, "orders_newest_first", owner=owner, **page)
+        name = "orders_newest_first" if newest_first else "orders_oldest_first"
+        return self._found(_order_of, name, owner=owner, **page)
 
     def save_order(
         self, order: Order, *, seen: OrderStatus, files: Sequence[StoredFile] = ()
@@ -205,6 +213,19 @@ class ServedStore(SqliteStore):
                 self._run("add_file", **_file_values(file))
         return True
 
+    def delete_order(self, order: Order, *, files: Sequence[str]) -> bool:
+        """Forget an order that has ended, these `files` and its runs; False if it is not there.
+
+        What lies in the files is not removed.
+        """
+        self.forget_runs(order)  # as long as it is written down which they are
+        with self._transaction():
+            if self._run("delete_order", id=order.id, owner=order.owner, face=order.face) != 1:
+                return False
+            for file_id in files:
+                self._run("delete_file", id=file_id, owner=order.owner)
+        return True
+
     def ended_orders(self, before: datetime) -> list[Order]:
         """Those that ended before then and still have runs, some at a time."""
         return self._found(_order_of, "ended_orders", before=seconds(before), most=_AT_ONCE)
@@ -214,6 +235,38 @@ class ServedStore(SqliteStore):
         for run_id in order.runs:
             self.delete(run_id)
         self._run_alone("forget_runs", id=order.id)
+
+    def tokens_since(self, since: datetime, *, owner: str) -> int:
+        """What the orders of an owner that ended since then have used."""
+        (tokens,) = self._found(_tokens, "tokens_since", owner=owner, since=seconds(since))
+        return tokens
+
+    def check_writable(self) -> None:
+        """Write what is there already, as durably as anything. Raises StoreUnwritable."""
+        with self._transaction():
+            self._db.execute(f"pragma user_version = {self._version()}")
+
+    # --- keys ---
+
+    def add_api_key(self, key: ApiKey) -> None:
+        moments = {name: seconds(getattr(key, name)) for name in ("made_at", "revoked_at")}
+        self._run_alone("add_api_key", **(msgspec.structs.asdict(key) | moments))
+
+    def api_keys(self) -> list[ApiKey]:
+        """All there were, the oldest first."""
+        return self._found(_api_key_of, "api_keys")
+
+    def revoke_api_key(self, key_id: str, *, at: datetime) -> bool:
+        """False if that was so already, or it is not there."""
+        return self._run_alone("revoke_api_key", id=key_id, at=seconds(at)) == 1
+
+
+def _tokens(row: sqlite3.Row) -> int:
+    return int(row["tokens"])
+
+
+def _api_key_of(row: sqlite3.Row) -> ApiKey:
+    return msgspec.convert({**row, **_moments(row, "made_at", "revoked_at")}, ApiKey)
 
 
 def _place(row: sqlite3.Row) -> int:

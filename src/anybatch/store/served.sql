@@ -11,14 +11,14 @@ where id = :id and owner = :owner and (expires_at is null or expires_at > :now);
 -- files_newest_first --
 -- A page of an owner's files, behind the one with this number.
 select * from files
-where owner = :owner and rowid < :after and (:purpose is null or purpose = :purpose)
+where owner = :owner and rowid < :after and (purpose = :purpose or (:purpose is null and instr(purpose, '.') = 0))
   and (expires_at is null or expires_at > :now)
 order by rowid desc limit :most;
 
 -- files_oldest_first --
 -- The same from the other end.
 select * from files
-where owner = :owner and rowid > :after and (:purpose is null or purpose = :purpose)
+where owner = :owner and rowid > :after and (purpose = :purpose or (:purpose is null and instr(purpose, '.') = 0))
   and (expires_at is null or expires_at > :now)
 order by rowid limit :most;
 
@@ -106,6 +106,11 @@ where id = :id and status = :seen;
 select * from orders where owner = :owner and face = :face and rowid < :after
 order by rowid desc limit :most;
 
+-- orders_oldest_first --
+-- The same from the other end.
+select * from orders where owner = :owner and face = :face and rowid > :after
+order by rowid limit :most;
+
 -- place_of_order --
 -- Where an order stands in its owner's list.
 select rowid as place from orders where id = :id and owner = :owner and face = :face;
@@ -124,6 +129,11 @@ limit :most;
 -- The runs of an order that has ended are gone.
 update orders set runs = '[]' where id = :id and ended_at is not null;
 
+-- delete_order --
+-- An order that has ended is nobody's any more; what it has used still counts.
+update orders set face = '', runs = '[]', asked = '{}', output_file = null, error_file = null
+where id = :id and owner = :owner and face = :face and ended_at is not null;
+
 -- note_answer --
 -- What a call has made. Of calls by one name the latest stands.
 insert into answers (owner, call, digest, made, at) values (:owner, :call, :digest, :made, :at)
@@ -136,3 +146,27 @@ select * from answers where owner = :owner and call = :call and at > :since;
 -- forget_answers --
 -- Nobody makes such an old call again.
 delete from answers where at <= :before;
+
+-- add_api_key --
+-- Let somebody call.
+insert into api_keys (
+    id, owner, hash, made_at, revoked_at, weight, rpm, max_batches, tokens_a_day
+) values (
+    :id, :owner, :hash, :made_at, :revoked_at, :weight, :rpm, :max_batches, :tokens_a_day
+);
+
+-- api_keys --
+-- All keys there were, the oldest first.
+select * from api_keys order by rowid;
+
+-- revoke_api_key --
+-- Let nobody call with a key any more.
+update api_keys set revoked_at = :at where id = :id and revoked_at is null;
+
+-- tokens_since --
+-- What the orders of an owner that ended since then have used.
+select coalesce(sum(
+    coalesce(json_extract(usage, '$.tokens_in'), 0)
+    + coalesce(json_extract(usage, '$.tokens_out'), 0)
+), 0) as tokens
+from orders where owner = :owner and ended_at > :since;

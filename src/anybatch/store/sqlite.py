@@ -41,6 +41,7 @@ from .values import (
 
 T = TypeVar("T")
 
+DATABASE = "anybatch.db"
 _APPLICATION_ID = 0x616E7942  # "anyB"
 _BUSY_TIMEOUT_S = 60.0
 _UNWRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY")
@@ -77,7 +78,7 @@ class SqliteStore:
 
     def __init__(self, root: Path, *, probe: Probe = unwatched) -> None:
         self.root = root
-        self._name = str(root / "anybatch.db")
+        self._name = str(root / DATABASE)
         self._probe = probe
         # Guards the connection: one statement at a time, one transaction at a time.
         self._lock = threading.RLock()

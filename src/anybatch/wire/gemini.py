@@ -430,7 +430,7 @@ def code_of(status: int) -> int:
     return _BY_STATUS.get(status) or (3 if 400 <= status < 500 else 13)
 
 
-def write_error(status: int, message: str) -> bytes:
-    """An error in the service's envelope."""
-    error = {"code": status, "message": message, "status": CODES[code_of(status)][0]}
+def write_error(status: int, message: str, *, word: str | None = None) -> bytes:
+    """An error in the service's envelope; `word` None: the usual one for the status."""
+    error = {"code": status, "message": message, "status": word or CODES[code_of(status)][0]}
     return msgspec.json.encode({"error": error})

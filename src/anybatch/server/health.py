@@ -1,0 +1,65 @@
+"""Whether the server lives, and whether it can take work."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.responses import JSONResponse, Response
+
+from ..errors import StoreError
+from ..store.served import ServedStore
+from .metrics import MEDIA_TYPE, Calls, metrics_of, write_metrics
+from .orders import Orders
+
+_KNOWN_FOR_S = 1.0
+"""So long an answer stands, lest whoever asks too often keep the disk busy."""
+_PATIENCE_S = 5.0
+
+
+class Health:
+    """What is said at `/health`, `/ready` and `/metrics`. Belongs to the event loop."""
+
+    def __init__(
+        self, store: ServedStore, orders: Orders, *, works: Callable[[], bool], calls: Calls
+    ) -> None:
+        self._store = store
+        self._orders = orders
+        self._works = works
+        """Whether orders are gone on with."""
+        self._calls = calls
+        self._looking = asyncio.Lock()
+        self._looked: tuple[float, str | None] | None = None
+
+    async def answer(self, path: str) -> Response | None:
+        """None: nothing is said there."""
+        match path:
+            case "/health":
+                return JSONResponse({"status": "ok"})
+            case "/ready":
+                why = await self._obstacle()
+                said = {"status": "ready"} if why is None else {"status": "not ready", "why": why}
+                return JSONResponse(said, status_code=200 if why is None else 503)
+            case "/metrics":
+                text = write_metrics(metrics_of(self._calls, self._orders))
+                return Response(text, headers={"content-type": MEDIA_TYPE})
+            case _:
+                return None
+
+    async def _obstacle(self) -> str | None:
+        """Why no work can be taken; None: it can."""
+        if not self._works():
+            return "orders are not worked on"
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if self._looked is None or now - self._looked[0] > _KNOWN_FOR_S:
+                self._looked = (now, await self._store_obstacle())
+            return self._looked[1]
+
+    async def _store_obstacle(self) -> str | None:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await asyncio.to_thread(self._store.check_writable)
+        except TimeoutError:
+            return "the store takes too long to write"
+        except StoreError:
+            return "the store cannot be written"  # no path of ours: anybody may ask
+        return None

@@ -1,0 +1,87 @@
+"""Numbers of the server as Prometheus reads them. No id, name, key or body is among them."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from . import log
+from .orders import Orders
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Metric(NamedTuple):
+    """One number, or one for each combination of labels."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    values: Mapping[Labels, float]
+
+
+class Calls:
+    """What was called, counted. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.done: Counter[Labels] = Counter()
+        self.began_at = time.time()
+
+    def note(self, *, face: str, method: str, route: str, status: int) -> None:
+        """A call is over. `route` is a pattern and no path, lest each id become a series."""
+        known = method if method in _METHODS else "other"
+        said = {"face": face, "method": known, "route": route, "status": str(status)}
+        self.done[tuple(said.items())] += 1
+
+
+def metrics_of(calls: Calls, orders: Orders) -> Iterator[Metric]:
+    """All there are, as they stand now."""
+    statuses = Counter[str](order.status for order in orders.open.values())
+    sums = [orders.sums(order) for order in orders.open.values()]
+    rows = sum(order.total or 0 for order in orders.open.values())
+    answered = sum(each.completed + each.failed for each in sums)
+    yield _plain("anybatch_started_seconds", "gauge", "When it began, since 1970.", calls.began_at)
+    yield Metric("anybatch_calls_total", "counter", "Calls that are over.", calls.done)
+    yield _plain("anybatch_calls_in_flight", "gauge", "Calls under way.", calls.in_flight)
+    yield _by("status", "anybatch_batches", "gauge", "Batches that are open.", statuses)
+    ended = orders.ended
+    yield _by("status", "anybatch_batches_ended_total", "counter", "Batches that are over.", ended)
+    yield _plain("anybatch_rows_open", "gauge", "Rows to be answered.", max(rows - answered, 0))
+    outcomes = orders.outcomes
+    yield _by("outcome", "anybatch_rows_total", "counter", "Rows of batches that ended.", outcomes)
+    yield _plain("anybatch_log_dropped_total", "counter", "Log lines nobody read.", log.dropped())
+
+
+def _plain(name: str, kind: Literal["counter", "gauge"], help: str, value: float) -> Metric:
+    return Metric(name, kind, help, {(): value})
+
+
+def _by(
+    label: str,
+    name: str,
+    kind: Literal["counter", "gauge"],
+    help: str,
+    values: Mapping[str, float],
+) -> Metric:
+    return Metric(name, kind, help, {((label, value),): n for value, n in values.items()})
+
+
+def write_metrics(metrics: Iterable[Metric]) -> bytes:
+    """Prometheus's text format."""
+    return "".join(line for metric in metrics for line in _lines(metric)).encode()
+
+
+def _lines(metric: Metric) -> Iterator[str]:
+    yield f"# HELP {metric.name} {metric.help}\n"
+    yield f"# TYPE {metric.name} {metric.kind}\n"
+    for labels, value in metric.values.items():
+        said = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels)
+        yield f"{metric.name}{f'{{{said}}}' if said else ''} {value:.15g}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
