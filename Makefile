@@ -25,7 +25,7 @@ endif
 LISTED = --quiet --python $(BIN)/python --require-hashes
 CHECKOUT = --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
-.PHONY: help demo test lint format gauntlet bench requirements clean
+.PHONY: help demo test judges lint format gauntlet bench requirements clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -43,11 +43,19 @@ demo: .venv/runtime.stamp ## label 60 support tickets with a model in this proce
 
 # -- Checks ---------------------------------------------------------------------------------
 
+# As many at a time as there are cores, unless JOBS says another number.
+JOBS ?= auto
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS)
+
 test: .venv/dev.stamp ## run the tests (ARGS='-k name' for some of them)
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+JUDGES := $(basename $(notdir $(wildcard requirements/judges/*.in)))
+
+judges: $(JUDGES:%=.venv/judges/%/stamp) ## install the official SDKs that judge our fakes, each apart
 
 gauntlet: .venv/dev.stamp ## run the tests that take minutes
-	$(BIN)/python -m pytest -m gauntlet $(ARGS)
+	$(PYTEST) -m gauntlet $(ARGS)
 
 lint: .venv/dev.stamp ## style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -90,6 +98,13 @@ bench: .venv/dev.stamp ## measure what benchmarks/README.md claims
 		&& $(UV) pip install $(CHECKOUT)
 	@touch $@
 
+# The SDKs' majors exclude one another, and none of them is ours to import.
+.venv/judges/%/stamp: requirements/judges/%.txt | .venv/bin/python $(OWN_UV)
+	@echo "Installing a judge: $*"
+	@$(PYTHON) -m venv --clear --without-pip $(@D)
+	@$(FOLLOW_PIP); $(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes $<
+	@touch $@
+
 # -- Locked requirements --------------------------------------------------------------------
 
 COMPILE = $(FOLLOW_PIP); UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet \
@@ -99,9 +114,12 @@ requirements: | .venv/bin/python $(OWN_UV) ## lock again what may be installed (
 	@$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
 	@$(COMPILE) pyproject.toml --extra local --extra data requirements/runtime.in \
 		--excludes requirements/excludes.in --output-file requirements/runtime.txt
-	@$(COMPILE) pyproject.toml --extra local --extra data --extra server --extra transport \
-		requirements/runtime.in requirements/dev.in --constraints requirements/runtime.txt \
+	@$(COMPILE) pyproject.toml --extra local --extra data --extra vertex --extra server \
+		--extra transport requirements/runtime.in requirements/dev.in --constraints requirements/runtime.txt \
 		--excludes requirements/excludes.in --output-file requirements/dev.txt
+	@for judge in $(JUDGES:%=requirements/judges/%); do \
+		$(COMPILE) $$judge.in --output-file $$judge.txt || exit 1; \
+	done
 
 clean: ## remove everything that make has put here
 	rm -rf .venv build dist demo/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -235,7 +235,6 @@ def test_the_version_of_the_api_can_be_chosen(tmp_path: Path) -> None:
     [
         (["gone.jsonl", "--provider", "openai"], ["'gone.jsonl'", "does not exist"]),
         (["in.jsonl", "--provider", "nobody"], ["'nobody'", "openai"]),
-        (["in.jsonl", "--provider", "mistral"], ["'mistral'", "no batch API", "openai"]),
         (["in.jsonl", "--provider", "local"], ["'local'", "no batch API", "openai"]),
         (
             ["in.jsonl", "--provider", "anthropic", "--api-version", "2020-01-01"],

@@ -331,7 +331,7 @@ def test_on_a_terminal_one_is_asked_first(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["mistral"], "has no batch API that we know of"),
+        (["local"], "has no batch API that we know of"),
         (["nobody"], "'nobody'"),
         (["openai", "--wait", "-1"], "'--wait'"),
         ([], "'PROVIDER'"),

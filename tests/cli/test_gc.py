@@ -132,7 +132,7 @@ def test_what_cannot_be_deleted_is_said_and_the_rest_is(home: Path) -> None:
     ("words", "says", "code"),
     [
         (["--remote", "anthropic"], "keeps no uploads", 0),
-        (["--remote", "mistral"], "has no batch API that we know of", 1),
+        (["--remote", "local"], "has no batch API that we know of", 1),
         (["--remote", "nobody"], "'nobody'", 1),
         ([], "'--remote'", 1),
     ],

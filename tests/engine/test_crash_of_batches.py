@@ -81,6 +81,7 @@ def test_the_recovery_dies_too(seed: int, three_batches: NewWorld) -> None:
         assert broken_promises(world) == []
 
 
+# What befalls each operation is in `test_faults`; these are for those that other tests start from.
 LOST_ANSWERS: dict[str, Fault] = {
     "reset before it is read": Cut("unread"),
     "reset before it is done": Cut("unexecuted"),
@@ -99,16 +100,6 @@ LOST_ANSWERS: dict[str, Fault] = {
     "half a body, whole for HTTP": Altered("half"),
     "a body nested too deep": Altered("nested"),
 }
-
-
-@pytest.mark.parametrize("what", LOST_ANSWERS)
-def test_a_submission_whose_answer_is_lost_is_not_paid_twice(what: str, scratch: Path) -> None:
-    faults = {"create": [LOST_ANSWERS[what], None, LOST_ANSWERS[what]]}
-
-    with world_with(scratch / "world", faults=faults) as world:
-        world.live()
-
-        assert broken_promises(world) == []
 
 
 def test_without_looking_for_it_a_lost_submission_is_paid_twice(
@@ -145,18 +136,6 @@ REPEATABLE: dict[str, Fault] = {
     "half an answer in chunks": Cut("midway", framing="chunked"),
     "a late answer": Delay(0.05),
 }
-OPERATIONS = ("upload", "poll", "list", "download", "delete")
-
-
-@pytest.mark.parametrize("what", REPEATABLE)
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_step_that_fails_is_taken_again(operation: str, what: str, scratch: Path) -> None:
-    faults = {operation: [REPEATABLE[what], REPEATABLE[what], None, REPEATABLE[what]]}
-
-    with world_with(scratch / "world", faults=faults) as world:
-        world.live()
-
-        assert broken_promises(world) == []
 
 
 def test_a_refused_connection_is_waited_out(scratch: Path) -> None:

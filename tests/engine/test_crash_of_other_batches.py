@@ -32,7 +32,7 @@ from anybatch.testing.service.faults import Unrun
 from .harness import HurriedClock, World, spec
 from .promises import broken_promises
 from .test_crash import broken, every_death
-from .test_crash_of_batches import LOST_ANSWERS, REPEATABLE
+from .test_crash_of_batches import LOST_ANSWERS
 
 BY_SIZE = Limits(max_requests=5, distinct_sizes=True)
 """Batches of 5, 4 and 3 rows."""
@@ -73,12 +73,6 @@ WORLDS: dict[str, Callable[..., AbstractContextManager[World]]] = {
     "gemini": gemini,
     "gemini, without uploads": partial(gemini, within=True),
     "vertex": vertex,
-}
-STEPS = {
-    "anthropic": ("poll", "list", "download", "delete"),
-    "gemini": ("start", "upload", "files", "poll", "list", "download", "delete"),
-    "gemini, without uploads": ("poll", "list", "remove"),
-    "vertex": ("start", "upload", "objects", "poll", "list", "download", "delete"),
 }
 _RARE = ("vertex", "gemini, without uploads")
 """Those of whose like there is one already."""
@@ -142,18 +136,6 @@ def test_the_recovery_dies_too(provider: str, seed: int, scratch: Path) -> None:
         assert broken_promises(world) == []
 
 
-@pytest.mark.parametrize(("provider", "what"), each(*LOST_ANSWERS, quickly=_QUICK.__contains__))
-def test_a_submission_whose_answer_is_lost_is_not_paid_twice(
-    provider: str, what: str, scratch: Path
-) -> None:
-    faults = {"create": [LOST_ANSWERS[what], None, LOST_ANSWERS[what]]}
-
-    with WORLDS[provider](scratch / "world", faults=faults) as world:
-        world.live()
-
-        assert broken_promises(world) == []
-
-
 @pytest.mark.parametrize("provider", WORLDS)
 def test_without_looking_for_it_a_lost_submission_is_paid_twice(
     provider: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,22 +150,6 @@ def test_without_looking_for_it_a_lost_submission_is_paid_twice(
         world.live()
 
         assert any("billed twice" in line for line in broken_promises(world))
-
-
-@pytest.mark.gauntlet
-@pytest.mark.parametrize("what", REPEATABLE)
-@pytest.mark.parametrize(
-    ("provider", "operation"), [(name, step) for name, steps in STEPS.items() for step in steps]
-)
-def test_a_step_that_fails_is_taken_again(
-    provider: str, operation: str, what: str, scratch: Path
-) -> None:
-    faults = {operation: [REPEATABLE[what], REPEATABLE[what], None, REPEATABLE[what]]}
-
-    with WORLDS[provider](scratch / "world", faults=faults) as world:
-        world.live()
-
-        assert broken_promises(world) == []
 
 
 @pytest.mark.parametrize("provider", WORLDS)

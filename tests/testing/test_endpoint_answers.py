@@ -1,5 +1,6 @@
 """The fake endpoint's answers are OpenAI's, as the official SDK judges them."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,6 +80,37 @@ def test_both_encodings_of_an_embedding_say_the_same(client: Any) -> None:
     packed = client.embeddings.create(model="m", input="hi")
 
     assert packed.data[0].embedding == pytest.approx(floats.data[0].embedding, abs=1e-6)
+
+
+def test_moderation_finds_the_categories_that_a_text_names(client: Any) -> None:
+    answer = client.moderations.create(model="m", input="hate and violence")
+
+    (found,) = answer.results
+    assert found.flagged
+    assert found.categories.violence
+    assert not found.categories.sexual
+    assert found.category_scores.violence > 0.5 > found.category_scores.sexual
+
+
+def test_moderation_answers_each_of_several_texts(client: Any) -> None:
+    answer = client.moderations.create(model="m", input=["violence", "birds"])
+
+    assert [found.flagged for found in answer.results] == [True, False]
+
+
+def test_an_image_is_the_same_for_the_same_words(client: Any) -> None:
+    first, second = client.images.generate(model="m", prompt="a cat", n=2).data
+    again = client.images.generate(model="m", prompt="a cat").data[0]
+
+    assert base64.b64decode(first.b64_json).startswith(b"\x89PNG")
+    assert first.b64_json == again.b64_json != second.b64_json
+
+
+def test_an_image_has_an_address_if_that_is_asked_for(client: Any) -> None:
+    (image,) = client.images.generate(model="m", prompt="a cat", response_format="url").data
+
+    assert image.url.startswith("https://")
+    assert image.b64_json is None
 
 
 def test_the_models_are_listed(client: Any) -> None:
@@ -226,7 +258,7 @@ def test_a_wrong_key_is_refused_and_bills_nothing() -> None:
 
 def test_an_unknown_path_is_not_found(client: Any) -> None:
     with pytest.raises(openai.NotFoundError, match="Invalid URL"):
-        client.moderations.create(input="hi")
+        client.fine_tuning.jobs.list()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from anybatch.testing import (
     Altered,
     Cut,
     Delay,
+    Drip,
     FakeEndpoint,
     FakeOpenAI,
     Fault,
@@ -414,3 +415,31 @@ def test_a_broken_status_line_is_no_answer() -> None:
         pytest.raises(BadStatusLine),
     ):
         send(fake, "GET", "/batches")
+
+
+def test_an_answer_may_come_bit_by_bit() -> None:
+    with FakeOpenAI(faults={"files": [Drip(0.2, bits=4)]}) as fake:
+        began = monotonic()
+        answered = send(fake, "GET", "/files")
+
+    assert answered.json["data"] == []
+    assert monotonic() - began >= 0.15
+    assert fake.ledger.exchanges_of("files")[0].outcome == "answered"
+
+
+def test_an_answer_may_have_other_headers() -> None:
+    altered = Altered("half", headers={"content-encoding": "gzip", "content-type": "x/y"})
+
+    with FakeOpenAI(faults={"files": [altered]}) as fake:
+        answered = send(fake, "GET", "/files")
+
+    assert answered.headers["content-encoding"] == "gzip"
+    assert answered.headers["content-type"] == "x/y"
+
+
+def test_a_call_to_a_model_does_not_come_bit_by_bit() -> None:
+    with (
+        pytest.raises(ValueError, match="befalls operations on a service"),
+        FakeEndpoint(script=[Drip(1)]) as endpoint,
+    ):
+        send(endpoint, "POST", "/chat/completions", msgspec.json.encode(chat("hi")))  # type: ignore[arg-type]

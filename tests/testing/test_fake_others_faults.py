@@ -1,4 +1,4 @@
-"""What can befall calls to the fakes of Anthropic and Gemini, by operation and number."""
+"""What can befall calls to the fakes that are not OpenAI's, by operation and number."""
 
 from collections.abc import Callable
 from http.client import IncompleteRead, RemoteDisconnected
@@ -12,13 +12,14 @@ from anybatch.testing import (
     Cut,
     FakeAnthropic,
     FakeGemini,
+    FakeVertex,
     Fate,
     Fault,
     Status,
     matching,
 )
 
-from . import generations, messages
+from . import generations, jobs, messages
 from .wires import call
 
 Doing = Callable[[Any], Any]
@@ -33,9 +34,14 @@ def gemini_create(fake: FakeGemini) -> Any:
     return generations.send_batch(fake, {"fileName": file})
 
 
-CREATIONS: list[tuple[type[FakeAnthropic] | type[FakeGemini], Doing]] = [
+def vertex_create(fake: FakeVertex) -> Any:
+    return jobs.send_job(fake, jobs.put(fake, "in.jsonl", jobs.lines(jobs.rows(2))))
+
+
+CREATIONS: list[tuple[type[FakeAnthropic] | type[FakeGemini] | type[FakeVertex], Doing]] = [
     (FakeAnthropic, anthropic_create),
     (FakeGemini, gemini_create),
+    (FakeVertex, vertex_create),
 ]
 
 
@@ -64,7 +70,7 @@ def test_what_is_altered_on_its_way_was_done(kind: Any, create: Doing) -> None:
     with kind(faults={"create": {2: HTML_PAGE, 3: Altered("half")}}) as fake:
         whole, page, half = [create(fake) for _ in range(3)]
 
-        assert whole.json["name" if kind is FakeGemini else "id"]
+        assert whole.json["id" if kind is FakeAnthropic else "name"]
         assert page.headers["content-type"] == "text/html"
         assert len(half.body) < len(whole.body)
         assert len(fake.ledger.batches) == 3
@@ -75,6 +81,7 @@ def test_what_is_altered_on_its_way_was_done(kind: Any, create: Doing) -> None:
     [
         (FakeAnthropic, "/v1/messages", messages.message("unlucky")),
         (FakeGemini, f"{generations.MODEL}:generateContent", generations.ask("unlucky")),
+        (FakeVertex, f"{jobs.MODEL}:generateContent", generations.ask("unlucky")),
     ],
 )
 def test_calls_in_real_time_fail_by_what_they_say(kind: Any, path: str, body: Any) -> None:
@@ -90,22 +97,26 @@ def test_calls_in_real_time_fail_by_what_they_say(kind: Any, path: str, body: An
         ]
 
 
-@pytest.mark.parametrize("kind", [FakeAnthropic, FakeGemini])
+@pytest.mark.parametrize("kind", [FakeAnthropic, FakeGemini, FakeVertex])
 def test_a_fault_of_an_operation_that_there_is_not_is_a_mistake(kind: Any) -> None:
     with pytest.raises(ValueError, match="no operation is called 'fly'"):
         kind(faults={"fly": [Status(500)]})
 
 
 @pytest.mark.parametrize(
-    ("kind", "run"), [(FakeAnthropic, messages.run), (FakeGemini, generations.run)]
+    ("kind", "run", "given"),
+    [
+        (FakeAnthropic, messages.run, messages.rows(1)),
+        (FakeGemini, generations.run, generations.rows(1)),
+        (FakeVertex, jobs.run, jobs.rows(1)),
+    ],
 )
 def test_an_answer_of_the_tests_own_that_fails_is_heard_of(
-    kind: Any, run: Callable[..., Any]
+    kind: Any, run: Callable[..., Any], given: list[dict[str, Any]]
 ) -> None:
     def broken(row: Any) -> str:
         raise ZeroDivisionError
 
-    given = messages.rows(1) if kind is FakeAnthropic else generations.rows(1)
     with pytest.raises(ZeroDivisionError), kind(answer=broken) as fake:
         assert len(run(fake, given)) == 1
 

@@ -19,14 +19,13 @@ _AT_ONCE = 256
 
 
 class Writer:
-    """Lines on their way to stderr."""
+    """Lines on their way to stderr. Its thread lives as long as there are any."""
 
     def __init__(self, most: int = _MOST) -> None:
         # Guards what follows.
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
         self._most = most
-        self._is_busy = False
         self._has_thread = False
         self._untold = 0
         self.dropped = 0
@@ -45,24 +44,21 @@ class Writer:
             if not self._has_thread:
                 self._has_thread = True
                 threading.Thread(target=self._write, name="anybatch-log", daemon=True).start()
-            self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all is written, so long at most; whether it is."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._lines and not self._is_busy, timeout=timeout_s
-            )
+            return self._changed.wait_for(lambda: not self._has_thread, timeout=timeout_s)
 
     def _write(self) -> None:
         while True:
             with self._changed:
-                self._is_busy = False
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: self._lines)
+                if not self._lines:
+                    self._has_thread = False
+                    self._changed.notify_all()
+                    return
                 several = min(len(self._lines), _AT_ONCE)
                 text = b"".join(self._lines.popleft() for _ in range(several))
-                self._is_busy = True
             try:
                 sys.stderr.buffer.write(text)
                 sys.stderr.buffer.flush()

@@ -17,6 +17,7 @@ from .service.faults import (
     Altered,
     Cut,
     Delay,
+    Drip,
     Fault,
     Mangled,
     Spoiled,
@@ -27,6 +28,7 @@ from .service.faults import (
 )
 from .service.front import Operation
 from .service.script import at_random, first_of, matching
+from .vertex import FakeVertex
 
 __all__ = [
     "BAD_GATEWAY",
@@ -44,12 +46,14 @@ __all__ = [
     "Crossing",
     "Cut",
     "Delay",
+    "Drip",
     "Exchange",
     "Execution",
     "FakeAnthropic",
     "FakeEndpoint",
     "FakeGemini",
     "FakeOpenAI",
+    "FakeVertex",
     "Fate",
     "Fault",
     "KeptFile",

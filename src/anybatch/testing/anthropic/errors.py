@@ -12,9 +12,13 @@ JSON: Final = {"content-type": "application/json"}
 USUAL: Final = {
     400: "The request is invalid.",
     401: "invalid x-api-key",
+    402: "Your credit balance is too low to access the API.",
+    403: "Your API key has no access to this resource.",
     404: "Not found",
     405: "Method Not Allowed",
+    409: "The request conflicts with another one.",
     413: "Request exceeds the maximum size",
+    422: "The request is invalid.",
     429: "This request would exceed your rate limit.",
     529: "Overloaded",
 }

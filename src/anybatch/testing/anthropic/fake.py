@@ -15,7 +15,7 @@ from ..service.front import Faults, Front
 from .answers import SHAPE
 from .asked import MB, Quotas
 from .batches import Batches
-from .service import Service
+from .service import OPERATIONS, Service
 
 INSTANT: Final = Phases()
 SYSTEM: Final = SystemClock()
@@ -32,6 +32,8 @@ class FakeAnthropic(Hosted):
     Operations are `create`, `poll`, `list`, `download` (of results), `cancel`, `delete` and `call`
     (in real time). In the ledger, results are a file under the id of their batch.
     """
+
+    operations = OPERATIONS
 
     def __init__(
         self,
@@ -68,8 +70,14 @@ class FakeAnthropic(Hosted):
         """Of messages in real time, with a ledger of their own."""
         accepted = Batches(desk)
         service = Service(accepted, self.calls, desk.vault, key=key)
-        note = desk.ledger.note
-        front = Front(service, faults or {}, note, latency=latency, request_id="request-id")
+        front = Front(
+            service,
+            faults or {},
+            desk.ledger.note,
+            latency=latency,
+            request_id="request-id",
+            now=desk.now,
+        )
         super().__init__(
             front,
             batches=accepted,
@@ -78,13 +86,3 @@ class FakeAnthropic(Hosted):
             mistakes=(front.mistakes, desk.runner.mistakes),
             port=port,
         )
-
-    @property
-    def address(self) -> str:
-        """What the official client takes as its base URL."""
-        return self._server.address
-
-    @property
-    def base_url(self) -> str:
-        """The same up to and including `/v1`."""
-        return f"{self.address}/v1"

@@ -6,23 +6,24 @@ from typing import Final
 from ..batches.realtime import RealTime
 from ..batches.vault import Vault
 from ..service.faults import Status
-from ..service.front import Operation, Refused
+from ..service.front import Operation
 from ..service.http1 import Body, Head, Reply
+from ..service.routes import ID, Routes
 from .batches import Batches
 from .calls import read_call
 from .errors import error_reply, failure
 
-OPERATIONS: Final = {
-    ("POST", "messages"): "call",
-    ("POST", "messages/batches"): "create",
-    ("GET", "messages/batches"): "list",
-    ("GET", "messages/batches/*"): "poll",
-    ("POST", "messages/batches/*/cancel"): "cancel",
-    ("DELETE", "messages/batches/*"): "delete",
-    ("GET", "messages/batches/*/results"): "download",
-}
-"""Method and address, without `/v1/` and with a star for an id -> what it is called."""
-ADDRESSES: Final = {address for _, address in OPERATIONS}
+_BATCHES: Final = "(?:/v1)?/messages/batches"
+ROUTES: Final = Routes(
+    ("POST", "(?:/v1)?/messages", "call"),
+    ("POST", _BATCHES, "create"),
+    ("GET", _BATCHES, "list"),
+    ("GET", f"{_BATCHES}/{ID}", "poll"),
+    ("POST", f"{_BATCHES}/{ID}/cancel", "cancel"),
+    ("DELETE", f"{_BATCHES}/{ID}", "delete"),
+    ("GET", f"{_BATCHES}/{ID}/results", "download"),
+)
+OPERATIONS: Final = ROUTES.names
 VERSION: Final = "anthropic-version"
 
 
@@ -37,17 +38,17 @@ class Service:
 
     @property
     def operations(self) -> frozenset[str]:
-        return frozenset(OPERATIONS.values())
+        return OPERATIONS
 
     def name(self, head: Head) -> str | Reply:
         if self._key is not None and _key(head) != self._key:
             return failure(Status(401))
-        address, _ = _address(head)
-        if address not in ADDRESSES:
+        route = ROUTES.find(head)
+        if not route.is_address:
             return failure(Status(404))
         if VERSION not in head.headers:
             return error_reply(400, f"{VERSION}: header is required")
-        return OPERATIONS.get((head.method, address)) or failure(Status(405))
+        return route.name or failure(Status(405))
 
     def body(self, head: Head) -> Body:
         return Body(self._vault.path() if self.name(head) == "create" else None)
@@ -56,14 +57,8 @@ class Service:
         return failure(fault)
 
     async def perform(self, operation: Operation) -> Reply:
-        try:
-            return await self._performed(operation)
-        except Refused as refused:
-            return refused.reply
-
-    async def _performed(self, operation: Operation) -> Reply:
         head = operation.head
-        _, id = _address(head)
+        id = ROUTES.find(head).id
         match operation.name:
             case "call":
                 read = partial(read_call, head.headers[VERSION])
@@ -88,11 +83,3 @@ def _key(head: Head) -> str | None:
     """The key that a call carries; where there are two, that of the older header counts."""
     bearer = head.headers.get("authorization", "").removeprefix("Bearer ")
     return head.headers.get("x-api-key") or bearer
-
-
-def _address(head: Head) -> tuple[str, str]:
-    """The address with a star for an id, and that id."""
-    parts = head.path.removeprefix("/v1").strip("/").split("/")
-    if len(parts) < 3:
-        return "/".join(parts), ""
-    return "/".join((*parts[:2], "*", *parts[3:])), parts[2]

@@ -1,8 +1,8 @@
 """What the fake of a batch API is from outside: a context manager with an address and books."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 from ..service.http1 import Application
 from ..service.server import Server
@@ -26,6 +26,11 @@ class Hosted:
     It keeps its port, its files, its batches and its books. The end of a `with` block closes it.
     """
 
+    operations: ClassVar[frozenset[str]]
+    """The names of all that can be asked of it, and can meet a fault."""
+    root: ClassVar[str] = "/v1"
+    """What stands between the address of the service and those of its operations."""
+
     def __init__(
         self,
         application: Application,
@@ -41,6 +46,21 @@ class Hosted:
         self._ledger = ledger
         self._vault = vault
         self._mistakes = mistakes
+
+    @property
+    def address(self) -> str:
+        """Where the service is, without a path."""
+        return self._server.address
+
+    @property
+    def base_url(self) -> str:
+        """The same up to the version of the API: what `--base-url` takes."""
+        return f"{self.address}{self.root}"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What clients need in their environment beside an address."""
+        return {}
 
     @property
     def ledger(self) -> BatchLedger:

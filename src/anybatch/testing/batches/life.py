@@ -7,7 +7,7 @@ about it, and `catch_up` has the batch do it until nothing more is due. Times ar
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, Protocol, TypeAlias, assert_never
+from typing import Final, Literal, Protocol, TypeAlias, assert_never, get_args
 
 Stage = Literal[
     "validating",
@@ -19,7 +19,8 @@ Stage = Literal[
     "expired",
     "cancelled",
 ]
-OVER: Final = frozenset[Stage]({"completed", "failed", "expired", "cancelled"})
+End = Literal["completed", "failed", "expired", "cancelled"]
+OVER: Final = frozenset[Stage](get_args(End))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class Problem:
 class Fate:
     """What befalls a batch, whatever its rows meet."""
 
-    ends: Literal["completed", "failed", "expired", "cancelled"] = "completed"
+    ends: End = "completed"
     """`failed`: with `problems`, and nothing runs. `expired`, `cancelled`: after `done` rows, when
     `in_progress` would be over."""
     done: int = 0

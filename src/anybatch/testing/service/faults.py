@@ -75,6 +75,16 @@ class Delay:
 
 
 @dataclass(frozen=True, slots=True)
+class Drip:
+    """A true answer that comes bit by bit. For operations."""
+
+    seconds: float
+    """From the first bit to the last."""
+    _: KW_ONLY
+    bits: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Spoiled:
     """A whole, billed answer of the model that is of no use. For calls and rows.
 
@@ -100,6 +110,8 @@ class Altered:
     """
     _: KW_ONLY
     content_type: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More of them, or others in their place."""
     framing: Framing = "length"
 
     @property
@@ -137,7 +149,7 @@ class Mangled:
     ]
 
 
-Fault: TypeAlias = Status | Cut | Stall | Delay | Spoiled | Altered | Unrun | Mangled
+Fault: TypeAlias = Status | Cut | Stall | Delay | Drip | Spoiled | Altered | Unrun | Mangled
 
 MALFORMED: Final = Status(200, body=b'{"id": "chatcmpl-1", "choices": [{"ind', executed=True)
 HTML_PAGE: Final = Status(

@@ -6,13 +6,15 @@ writes errors in its envelope. What can go wrong on the way is done here, for al
 
 import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Protocol, TypeAlias
 
 from .exchanges import Exchange
-from .faults import Altered, Cut, Delay, Fault, Stall, Status
+from .faults import Altered, Cut, Delay, Drip, Fault, Stall, Status
 from .http1 import Body, Connection, Head, Reply
 from .multipart import boundary_of, digest_without
 from .script import Scripted, by_number
@@ -67,7 +69,8 @@ class Performer(Protocol):
     def body(self, head: Head) -> Body:
         """Where the body of a call goes. What is not moved away from there is removed."""
 
-    async def perform(self, operation: Operation) -> Reply: ...
+    async def perform(self, operation: Operation) -> Reply:
+        """Raises Refused for what is answered with an error; it may return that error as well."""
 
     def failure(self, fault: Status) -> Reply:
         """An error in the service's envelope."""
@@ -94,14 +97,19 @@ class Front:
         *,
         latency: float = 0.0,
         request_id: str = "x-request-id",
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """`request_id` is the header in which each answer has a name of its own."""
+        """`request_id` is the header in which each answer has a name of its own.
+
+        `now` is what each answer tells the time by.
+        """
         _check(faults, performer.operations)
         self._performer = performer
         self._faults = faults
         self._note = note
         self._latency = latency
         self._request_id = request_id
+        self._now = now
         self._numbers: Counter[str] = Counter()
         self._attempts: Counter[str] = Counter()
         self.mistakes: list[Exception] = []
@@ -177,7 +185,9 @@ class Front:
             # Noted before it is sent: who has the answer in hand finds it noted.
             self._note(_ended(exchange, treatment, gone=connection.lost))
         if sending.reply is not None:
-            headers = {**sending.reply.headers, self._request_id: _request_id(exchange)}
+            date = formatdate(self._now(), usegmt=True)
+            headers = {"date": date, **sending.reply.headers}
+            headers[self._request_id] = _request_id(exchange)
             sending = replace(sending, reply=replace(sending.reply, headers=headers))
         try:
             await send(sending, connection)
@@ -190,33 +200,43 @@ async def treat(operation: Operation, fault: Fault | None, performer: Performer)
     """Perform the operation, unless the fault comes before that, and say what goes out."""
     match fault:
         case None:
-            reply = await performer.perform(operation)
+            reply = await performed(operation, performer)
             return Treatment(sending=Sending(reply=reply), is_true=True)
         case Status():
             if fault.executed:
-                await performer.perform(operation)
+                await performed(operation, performer)
             sending = Sending(reply=status_reply(fault, performer.failure))
             return Treatment(sending=sending, executed=fault.executed)
         case Cut(when="unread" | "unexecuted"):
             return Treatment(sending=Sending(pause=fault.pause, cut=fault.by), executed=False)
         case Cut():
-            reply = await performer.perform(operation)
+            reply = await performed(operation, performer)
             return Treatment(sending=cut_short(reply, fault), is_true=True)
         case Stall(seconds):
             if fault.executed:
-                await performer.perform(operation)
+                await performed(operation, performer)
             sending = Sending(delay=seconds, cut="close")
             return Treatment(sending=sending, executed=fault.executed)
         case Delay(seconds):
             then = await treat(operation, fault.then, performer)
             delay = then.sending.delay + seconds
             return replace(then, sending=replace(then.sending, delay=delay))
+        case Drip():
+            reply = await performed(operation, performer)
+            return Treatment(sending=Sending(reply=reply, drip=fault), is_true=True)
         case Altered():
-            reply = alter(await performer.perform(operation), fault)
+            reply = alter(await performed(operation, performer), fault)
             sending = Sending(reply=reply, framing=fault.framing)
             return Treatment(sending=sending, is_true=fault.is_true)
         case _:
             raise ValueError(f"{fault!r} befalls calls to a model, and this is {operation.name!r}")
+
+
+async def performed(operation: Operation, performer: Performer) -> Reply:
+    try:
+        return await performer.perform(operation)
+    except Refused as refused:
+        return refused.reply
 
 
 def fingerprint(head: Head, body: Body) -> str:

@@ -1,10 +1,10 @@
 """How an answer goes out: whole or in part, now or later, and what happens to the connection."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from .faults import Altered, Cut, Status, altered
+from .faults import Altered, Cut, Drip, Status, altered
 from .http1 import By, Connection, Extent, Framing, Reply, write_reply
 
 
@@ -19,6 +19,8 @@ class Sending:
     framing: Framing = "length"
     delay: float = 0.0
     """Seconds before it begins."""
+    drip: Drip | None = None
+    """None: it goes out at once."""
     pause: float = 0.0
     """Seconds between the last byte and the end of the connection."""
     cut: By | None = None
@@ -45,7 +47,7 @@ def cut_short(reply: Reply, fault: Cut) -> Sending:
 
 def alter(reply: Reply, fault: Altered) -> Reply:
     kind = {} if fault.content_type is None else {"content-type": fault.content_type}
-    reply = replace(reply, headers={**reply.headers, **kind})
+    reply = replace(reply, headers={**reply.headers, **fault.headers, **kind})
     if fault.is_true:
         return reply
     body = reply.body.read() if isinstance(reply.body, Extent) else reply.body
@@ -64,14 +66,22 @@ async def send(sending: Sending, connection: Connection) -> None:
     """Write what goes out, piece by piece as fast as the client reads; `delay` is over by now."""
     if sending.reply is not None:
         written = write_reply(sending.reply, framing=sending.framing, until=sending.until)
-        for piece in written:
+        drip = sending.drip
+        for piece in written if drip is None else dripped(b"".join(written), drip):
             connection.write(piece)
             await connection.flushed()
             if connection.lost:
                 return
+            if drip is not None:
+                await asyncio.sleep(drip.seconds / drip.bits)
     if sending.pause:
         await asyncio.sleep(sending.pause)
     end(sending, connection)
+
+
+def dripped(answer: bytes, drip: Drip) -> Iterator[bytes]:
+    size = -(-len(answer) // drip.bits)
+    return (answer[start : start + size] for start in range(0, len(answer), size))
 
 
 def send_at_once(sending: Sending, connection: Connection) -> None:
