@@ -57,23 +57,15 @@ def run_at(
 
 
 @pytest.mark.parametrize("name", FAKES)
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_it_prints_its_address_first_and_its_books_last(
-    name: str, how: signal.Signals, tmp_path: Path
+def test_it_prints_its_address_first_how_clients_find_it_and_its_books_last(
+    name: str, tmp_path: Path
 ) -> None:
-    with served(tmp_path, name) as fake:
-        sums = fake.stop(how)
-
-    assert fake.first.startswith("http://127.0.0.1:")
-    assert (sums["exchanges"], sums["batches"]) == (0, 0)
-
-
-@pytest.mark.parametrize("name", FAKES)
-def test_it_says_how_clients_find_it(name: str, tmp_path: Path) -> None:
     with served(tmp_path, name, "--key", "sk-mine") as fake:
-        fake.stop()
+        sums = fake.stop(signal.SIGINT)
 
     address = fake.first[: fake.first.index("/v1")]
+    assert address.startswith("http://127.0.0.1:")
+    assert (sums["exchanges"], sums["batches"]) == (0, 0)
     assert f"--model {FAKES[name].model} --base-url {fake.first} --executor batch" in fake.said
     assert fake.said.count(address) > 1
     assert '"sk-mine"' in fake.said
@@ -96,7 +88,7 @@ def test_its_phases_take_their_time(tmp_path: Path) -> None:
         port = int(fake.first.removesuffix("/v1").rpartition(":")[2])
         there = FakeOpenAI(port=port)
         batch = poll(there, create(there, rows(2)))
-        sums = fake.stop()
+        sums = fake.stop(signal.SIGTERM)
 
     assert batch["status"] == "in_progress"
     assert (sums["exchanges"], sums["batches"], sums["leftover_files"]) == (3, 1, 1)

@@ -23,7 +23,7 @@ from .act import Work
 from .answers import Reader
 from .echoes import Echoes
 
-_KEPT_STRANGERS = 1_000
+_KEPT_STRANGERS = 20
 _DAMAGED = "malformed"
 """The code of a line that cannot be read."""
 _READ_BYTES = 1 << 18
@@ -53,6 +53,8 @@ class Collected:
         self._seen: dict[int, int] = {}
         """By number, a checksum of the line that answered it."""
         self._strangers: list[str] = []
+        self._foreign = 0
+        self._repeated = 0
         self._conflicts: list[int] = []
 
     def is_anothers(self) -> bool:
@@ -104,8 +106,10 @@ class Collected:
 
     def notes(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What was wrong, as events, once all results were taken."""
-        if self._strangers:
-            yield "results.foreign", {"ids": self._strangers[:20], "count": len(self._strangers)}
+        if self._foreign:
+            yield "results.foreign", {"ids": self._strangers, "count": self._foreign}
+        if self._repeated:
+            yield "results.repeated", {"count": self._repeated}
         if self._conflicts:
             count = len(self._conflicts)
             yield "results.conflicting", {"rows": self._conflicts[:20], "count": count}
@@ -150,11 +154,16 @@ class Collected:
         """The request that a line answers; None if it is none of ours."""
         request = asked.get(line.custom_id or "")
         if request is None:
+            self._foreign += 1
             if len(self._strangers) < _KEPT_STRANGERS:
                 self._strangers.append(str(line.custom_id)[:64])
             return None
         checksum = zlib.crc32(line.body) ^ hash((line.status, line.outcome))
-        if self._seen.setdefault(request.n, checksum) != checksum:
+        if request.n not in self._seen:
+            self._seen[request.n] = checksum
+        elif self._seen[request.n] == checksum:
+            self._repeated += 1
+        else:
             self._conflicts.append(request.n)
         return request
 
