@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -95,17 +95,46 @@ def load(path: Path, *, name: str, api: Api, calls: int) -> Handle:
         import xllamacpp
     except ModuleNotFoundError as e:
         raise MissingExtra("a model in this process", extra="local") from e
-    parameters = server_parameters(xllamacpp, path, name=name, calls=calls)
+    if api not in _TAKEN:
+        raise BadSettings(f"a model in this process does not take {api}; use openai.chat")
+    load_it = _load_for_vectors if api == "openai.embeddings" else _load_for_texts
+    with _LOADING:
+        server = load_it(xllamacpp, path, name, calls)
     match api:
         case "openai.chat":
-            return _streaming(_server(xllamacpp, parameters, path).handle_chat_completions)
+            return _streaming(server.handle_chat_completions)
         case "openai.completions":
-            handle = _streaming(_server(xllamacpp, parameters, path).handle_completions)
+            handle = _streaming(server.handle_completions)
             return lambda body, unwanted: handle(_with_schema(body), unwanted)
-        case "openai.embeddings":
-            return _embeddings(xllamacpp, parameters, path)
         case _:
-            raise BadSettings(f"a model in this process does not take {api}; use openai.chat")
+            return lambda body, unwanted: server.handle_embeddings(body)
+
+
+_TAKEN = frozenset(("openai.chat", "openai.completions", "openai.embeddings"))
+_LOADING = threading.Lock()
+
+
+# What is loaded stays, for the next run and until the process ends: now and then the end of one of
+# the library's servers waits for a thread of its own for ever, and everybody with it.
+
+
+@cache
+def _load_for_texts(xllamacpp: Any, path: Path, name: str, calls: int) -> Any:
+    return _server(xllamacpp, server_parameters(xllamacpp, path, name=name, calls=calls), path)
+
+
+@cache
+def _load_for_vectors(xllamacpp: Any, path: Path, name: str, calls: int) -> Any:
+    """An embedding server; one vector per text even if the model was not made for it."""
+    parameters = server_parameters(xllamacpp, path, name=name, calls=calls)
+    parameters.embedding = True
+    # A text to embed must fit in one step.
+    parameters.n_batch = parameters.n_ubatch = _TOKENS_PER_CALL
+    server = _server(xllamacpp, parameters, path)
+    if "error" in server.handle_embeddings({"input": "probe"}):
+        parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        server = _server(xllamacpp, parameters, path)
+    return server
 
 
 def _streaming(handle: Callable[[Json, Callable[[Json], bool]], None]) -> Handle:
@@ -153,18 +182,6 @@ def _server(xllamacpp: Any, parameters: Any, path: Path) -> Any:
         return xllamacpp.Server(parameters)
     except (RuntimeError, ValueError) as e:
         raise BadSettings(f"{str(path)!r} cannot be loaded as a GGUF model: {e}") from e
-
-
-def _embeddings(xllamacpp: Any, parameters: Any, path: Path) -> Handle:
-    """An embedding server; one vector per text even if the model was not made for it."""
-    parameters.embedding = True
-    # A text to embed must fit in one step.
-    parameters.n_batch = parameters.n_ubatch = _TOKENS_PER_CALL
-    server = _server(xllamacpp, parameters, path)
-    if "error" in server.handle_embeddings({"input": "probe"}):
-        parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
-        server = _server(xllamacpp, parameters, path)
-    return lambda body, unwanted: server.handle_embeddings(body)
 
 
 def _reply(handle: Handle, body: Json, unwanted: Unwanted) -> Reply:
