@@ -14,6 +14,9 @@ TOGETHER = {
     "tests/judges/test_anthropic.py": "anthropic",
     "tests/judges/test_gemini.py": "gemini",
     "tests/judges/test_vertex.py": "vertex",
+    "tests/server/test_judges_openai.py": "openai, served",
+    "tests/server/test_judges_anthropic.py": "anthropic, served",
+    "tests/server/test_judges_gemini.py": "gemini, served",
 }
 """By file; what is in no other file goes to whichever worker is free."""
 

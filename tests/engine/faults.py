@@ -398,9 +398,6 @@ def cells() -> Iterator[tuple[Cell, Comes | Missing]]:
             yield Cell(provider, "poll", name), "right"
 
 
-OPEN: Final[Mapping[Cell, str]] = {}
-"""What does not hold yet, and why."""
-
 ELSEWHERE: Final[Mapping[str, str]] = {
     "nobody listens": "tests/executors/test_http.py::test_a_refused_connection_sent_nothing",
     "a name cannot be found": (

@@ -23,7 +23,6 @@ from .faults import (
     FATES,
     FILED,
     KINDS,
-    OPEN,
     ROLES,
     Cell,
     Comes,
@@ -66,8 +65,6 @@ def held(comes_of: Callable[[Comes], bool], *, names: Any) -> list[Any]:
 
 def _marks(cell: Cell, comes: Comes) -> list[pytest.MarkDecorator]:
     marks = [pytest.mark.cell(*cell, comes)]
-    if cell in OPEN:
-        marks.append(pytest.mark.xfail(reason=OPEN[cell]))
     if cell.fault in PATIENT or (cell.fault in KINDS and not _is_sample(cell, comes)):
         marks.append(pytest.mark.gauntlet)
     return marks

@@ -52,11 +52,17 @@ def judges_of(package: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"{package}-*.in"))
 
 
-def visited(judge: str, script: str, new_fake: Callable[..., Any]) -> Visit:
-    """Let a judge go through its script. Skips the test where it is not installed."""
+def python_of(judge: str) -> Path:
+    """The interpreter that has the judge's SDK. Skips the test where it is not installed."""
     python = ROOT / ".venv" / "judges" / judge / "bin" / "python"
     if not python.exists():
-        pytest.skip("run make judges")
+        pytest.skip("an official SDK is not installed beside ours: `make judges` does it")
+    return python
+
+
+def visited(judge: str, script: str, new_fake: Callable[..., Any]) -> Visit:
+    """Let a judge go through its script. Skips the test where it is not installed."""
+    python = python_of(judge)
     faults = {"poll": as_asked, "create": matching("tried.again", LOST, times=1)}
     with new_fake(key=KEY, phases=SEEN, rows=fails_as_asked, faults=faults) as fake:
         told = run(python, HERE / script, fake.address)

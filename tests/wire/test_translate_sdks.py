@@ -14,6 +14,7 @@ import pytest
 from anybatch.core.model import Api
 from anybatch.wire.conversation import Frame
 
+from ..judges.judging import python_of
 from .translations import (
     ANSWERS,
     APIS,
@@ -24,27 +25,21 @@ from .translations import (
     WRITE_ANSWER,
 )
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("sdk_types.py")
 JUDGES = {"anthropic": "anthropic-2", "gemini": "google-genai-3"}
 FRAME = Frame(id="7", created=1_800_000_000, model="asked-for")
 
 
-def python_of(api: Api) -> str:
+def judge_of(api: Api) -> Path:
     judge = JUDGES.get(api.partition(".")[0])
-    if judge is None:
-        return sys.executable
-    python = ROOT / ".venv" / "judges" / judge / "bin" / "python"
-    if not python.exists():
-        pytest.skip("run make judges")
-    return str(python)
+    return Path(sys.executable) if judge is None else python_of(judge)
 
 
 def problems(api: Api, values: dict[str, Any]) -> dict[str, str]:
     """What the SDK has against each of these bodies and answers."""
     named = api.replace(".", "_")
     finished = subprocess.run(
-        [python_of(api), SCRIPT],
+        [judge_of(api), SCRIPT],
         input=json.dumps([[f"{named}_{kind}", value] for kind, value in values.values()]),
         capture_output=True,
         text=True,

@@ -1,7 +1,6 @@
 """Google's official SDK in two majors goes through the same life as at the fake of the service."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from anybatch.server.owners import hash_of
 from anybatch.testing import FakeGemini
 
-from ..judges.judging import KEY, ROOT, judges_of, kinds, run
+from ..judges.judging import KEY, ROOT, judges_of, kinds, python_of, run
 from .test_gemini import REFUSING, routes_to
 from .world import served
 
@@ -21,9 +20,7 @@ def told(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Any]]:
     """What it saw. It also tries what only a fake can do; that is not looked at."""
-    python = ROOT / ".venv" / "judges" / request.param / "bin" / "python"
-    if not Path(python).exists():
-        pytest.skip("run make judges")
+    python = python_of(request.param)
     home, keys = tmp_path_factory.mktemp("home"), {"judge": hash_of(KEY)}
     with FakeGemini(faults=REFUSING) as fake, served(home, routes=routes_to(fake), keys=keys) as u:
         yield run(python, SCRIPT, u.removesuffix("/v1"))

@@ -1,14 +1,13 @@
 """The official SDK in two majors goes through the same life as at the fake of the service."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anybatch.testing import FakeEndpoint
 
-from ..judges.judging import ROOT, judges_of, kinds, run
+from ..judges.judging import ROOT, judges_of, kinds, python_of, run
 from .conftest import as_asked
 from .world import served
 
@@ -20,9 +19,7 @@ def told(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Any]]:
     """What it saw. It also tries what only a fake can do; that is not looked at."""
-    python = ROOT / ".venv" / "judges" / request.param / "bin" / "python"
-    if not Path(python).exists():
-        pytest.skip("run make judges")
+    python = python_of(request.param)
     home = tmp_path_factory.mktemp("home")
     with FakeEndpoint(script=as_asked) as endpoint, served(home, endpoint) as url:
         yield run(python, SCRIPT, url.removesuffix("/v1"))
