@@ -24,7 +24,6 @@ from tests.engine.faults import (  # noqa: E402
     FILED,
     KINDS,
     MEANING,
-    OPEN,
     ROLES,
     Cell,
     Comes,
@@ -119,7 +118,7 @@ def table(provider: str, wanted: Mapping[Cell, Comes | Missing]) -> str:
     lines[1] += "|---|"
     for kind in KINDS.values():
         there = [Cell(provider, name, kind.name) for name in operations]
-        said = [_said(cell, wanted[cell], reasons) for cell in there]
+        said = [_said(wanted[cell], reasons) for cell in there]
         lines.append(f"| {kind.name} | {' | '.join(said)} |")
     notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
     others = [f"`{name}`: {why}" for name, why in unasked(provider).items()]
@@ -127,14 +126,12 @@ def table(provider: str, wanted: Mapping[Cell, Comes | Missing]) -> str:
     return "\n".join([f"## {provider}", "", *lines, "", *notes, "", left_out])
 
 
-def _said(cell: Cell, comes: Comes | Missing, reasons: list[str]) -> str:
-    reason = comes.reason if isinstance(comes, Missing) else OPEN.get(cell)
-    if reason is None:
-        return str(comes)
-    if reason not in reasons:
-        reasons.append(reason)
-    number = reasons.index(reason) + 1
-    return f"({number})" if isinstance(comes, Missing) else f"not yet ({number})"
+def _said(comes: Comes | Missing, reasons: list[str]) -> str:
+    if not isinstance(comes, Missing):
+        return comes
+    if comes.reason not in reasons:
+        reasons.append(comes.reason)
+    return f"({reasons.index(comes.reason) + 1})"
 
 
 def strange(title: str, names: Iterable[str], operation: str) -> str:
