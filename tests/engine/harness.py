@@ -40,7 +40,7 @@ from anybatch.testing import (
 )
 from anybatch.testing.clock import START
 
-LIFE_S = 30.0
+LIFE_S = 120.0
 """A process that is not over by then never will be."""
 CALLS = 2
 """Calls in flight at once, of each batch."""

@@ -14,6 +14,7 @@ from anybatch.core.retry import standing
 from anybatch.core.states import exit_code
 from anybatch.effects import Probe
 from anybatch.engine.events import Progress
+from anybatch.errors import TransportError
 from anybatch.executors.executor import CallExecutor, Read, Record
 from anybatch.store.sqlite import SqliteStore
 from anybatch.testing import FakeEndpoint, ManualClock, Status
@@ -152,6 +153,45 @@ async def test_who_lost_a_batch_leaves_it_even_if_a_cancellation_is_swallowed(
     assert names_of_events(winner, run).count("batch.lost") == 2
     deliver(winner, run, world)
     assert broken_promises(world) == []
+
+
+class Closing:
+    """A model that tells whoever waits for an answer when it is closed that there will be none."""
+
+    waiting: str | None = None
+    window, backlog = 2, 0
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._closed = asyncio.Event()
+
+    def open(self, probe: Probe) -> CallExecutor:
+        return self
+
+    async def answer(
+        self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
+    ) -> None:
+        self.asked.set()
+        await self._closed.wait()
+        raise TransportError("the answer was broken off", sent=True)
+
+    async def close(self) -> None:
+        self._closed.set()
+        await asyncio.sleep(0.05)
+
+
+async def test_who_is_cancelled_ends_so_and_not_by_what_is_closed_behind_it(
+    new_world: NewWorld,
+) -> None:
+    model = Closing()
+    world = new_world(spec=spec(), model=model)
+    workspace = world.open()
+    working = asyncio.create_task(fulfil(workspace, planned(workspace, world)))
+    await model.asked.wait()
+    working.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await working
 
 
 class Unfenced(SqliteStore):

@@ -170,19 +170,22 @@ class _Fulfilment:
         )
 
     async def go(self) -> Run:
-        async with asyncio.TaskGroup() as tasks:
-            background = [
-                tasks.create_task(self._heartbeat(tasks)),
-                tasks.create_task(self._heed_stop()),
-            ]
-            try:
-                await self._loop(tasks)
-            finally:
-                for task in background:
-                    task.cancel()
-                for executor in (self._executor, self._batches):
-                    if executor is not None:
-                        await executor.close()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(self._heartbeat(tasks)),
+                    tasks.create_task(self._heed_stop()),
+                ]
+                try:
+                    await self._loop(tasks)
+                finally:
+                    for task in background:
+                        task.cancel()
+        finally:
+            # Not before: whoever waits for an answer would take its end for a failure.
+            for executor in (self._executor, self._batches):
+                if executor is not None:
+                    await executor.close()
         return self._run
 
     async def _heed_stop(self) -> None:
