@@ -277,6 +277,17 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no provider": ({"base_url": None}, errors.BadSettings, "'fake'"),
     "a bad address": ({"base_url": "ftp://x"}, errors.BadSettings, "ftp"),
     "a bad policy": ({"bad_rows": "maybe"}, errors.BadSettings, "'maybe'"),
+    "an executor that is none": ({"executor": "real-time"}, errors.BadSettings, "'real-time'"),
+    "an executor of ours alone": ({"executor": "embedded"}, errors.BadSettings, "'embedded'"),
+    "a tail that is none": ({"tail": "x"}, errors.BadSettings, "'x'"),
+    "an api that is none": ({"api": "chat"}, errors.BadSettings, "'chat'"),
+    "no call at once": ({"concurrency": 0}, errors.BadSettings, "not 0"),
+    "fewer than none": ({"concurrency": -1}, errors.BadSettings, "not -1"),
+    "a number in a text": ({"concurrency": "8"}, errors.BadSettings, "'8'"),
+    "half a call": ({"concurrency": 1.5}, errors.BadSettings, "1.5"),
+    "no call a minute": ({"rpm": 0}, errors.BadSettings, "rpm"),
+    "no token a minute": ({"tpm": 0}, errors.BadSettings, "tpm"),
+    "a parameter that is no JSON": ({"parameters": {"x": object()}}, errors.BadSettings, "'x'"),
 }
 
 

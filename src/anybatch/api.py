@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 from weakref import WeakSet
 
 import msgspec
 
 from .core import schema as schemas
-from .core.model import WORDLESS, Api, ExecutorName, Json, Result, Spec
+from .core.model import WORDLESS, Api, ExecutorName, Json, Result, Spec, Tail
 from .core.model import Run as StoredRun
 from .core.states import Outcome, RunStatus
 from .datasets.frames import to_pandas, to_polars
@@ -58,11 +58,14 @@ class Ask:
     parameters: Mapping[str, Any] | None = None
     executor: ExecutorName | None = None
     """How it is answered; None: by the provider's batch API, where it has one."""
-    tail: Literal["online", "batch"] = "online"
-    """How that is answered which two waves of batches have left."""
+    tail: Tail = "online"
 
     def spec(self) -> Spec:
         """The same in the engine's words. Raises UsageError for what does not fit together."""
+        _check_word("api", self.api, get_args(Api))
+        _check_word("executor", self.executor, ("batch", "online"))
+        _check_word("tail", self.tail, get_args(Tail))
+        _check_parameters(self.parameters or {})
         provider, _, model = self.model.partition("/")
         if not provider:
             raise BadSettings(f"{self.model!r} is not a model; write it as PROVIDER/MODEL")
@@ -97,6 +100,19 @@ class Ask:
         if self.fields is not None:
             return schemas.from_fields(self.fields)
         return None if self.schema is None else _schema(self.schema)
+
+
+def _check_word(name: str, word: object, known: Sequence[str]) -> None:
+    if word is not None and word not in known:
+        raise BadSettings(f"{name} {word!r} is unknown; use {', '.join(known)}")
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    for name, value in parameters.items():
+        try:
+            msgspec.json.encode({name: value})
+        except (TypeError, ValueError, RecursionError) as e:
+            raise BadSettings(f"parameter {name!r} cannot be sent as JSON: {e}") from e
 
 
 def _text(given: str | None) -> str | None:
@@ -285,7 +301,7 @@ def submit(
     fields: Sequence[str] | None = None,
     api: Api | None = None,
     executor: Literal["batch", "online"] | None = None,
-    tail: Literal["online", "batch"] = "online",
+    tail: Tail = "online",
     canary: int | None = None,
     keep_remote: bool = False,
     parameters: Mapping[str, Any] | None = None,

@@ -50,6 +50,22 @@ def test_a_log_has_a_line_for_each_batch_that_takes_too_long() -> None:
     assert said == [f"run run-1: {SLOW}", f"run run-1: {STUCK}"]
 
 
+def test_a_log_goes_on_when_rows_are_tried_again_that_all_had_an_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = iter([100.0, 101.0, 102.0, 120.0])
+    monkeypatch.setattr("anybatch.cli.progress.time.monotonic", lambda: next(now))
+    stream = io.StringIO()
+    display = PlainDisplay(stream)
+    all_failed = replace(LOOK, counts={"network": 9})
+
+    for look in (LOOK, all_failed, all_failed, all_failed):
+        display.update(look)
+
+    # The end of a wave is news at once; from then on it is said every few seconds again.
+    assert [line.split()[2] for line in stream.getvalue().splitlines()] == ["0/9", "9/9", "9/9"]
+
+
 def test_so_has_a_terminal() -> None:
     stream = io.StringIO()
     display = LiveDisplay(Console(file=stream, force_terminal=True, width=120))

@@ -167,18 +167,18 @@ class PlainDisplay:
         self._stream = stream
         self._rate = Rate()
         self._said_at = 0.0
+        self._all_done = False
         self._news = News()
 
     def update(self, progress: Progress) -> None:
         for line in self._news.of(progress):
             self.say(f"run {progress.run.id}: {line}")
         now = time.monotonic()
-        over = progress.done == progress.run.total
-        if now < self._said_at + _PLAIN_EVERY_S and not over:
+        before, self._all_done = self._all_done, progress.done == progress.run.total
+        is_news = self._all_done and not before
+        if now < self._said_at + _PLAIN_EVERY_S and not is_news:
             return
-        if over and self._said_at == float("inf"):
-            return
-        self._said_at = float("inf") if over else now
+        self._said_at = now
         self._rate.add(progress.done, at=now)
         said = [*pace(progress, self._rate.value()), *yields(progress)]
         if progress.waiting is not None:

@@ -2,15 +2,14 @@
 
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
 from ..api import Ask
-from ..core.model import Api, Run
+from ..core.model import Run
 from ..core.states import RunState
 from ..datasets.source import open_source
 from ..engine.workspace import Pace, Planned, Workspace
@@ -106,10 +105,8 @@ def _plan(
 
 
 def _ask(wishes: Wishes) -> Ask:
-    _one_of("--api", wishes.api, (None, *get_args(Api)))
-    _one_of("--executor", wishes.executor, (None, "batch", "online"))
-    _one_of("--tail", wishes.tail, ("online", "batch"))
-    _one_of("--bad-rows", wishes.bad_rows, ("fail", "skip"))
+    if wishes.bad_rows not in ("fail", "skip"):
+        raise BadSettings(f"--bad-rows {wishes.bad_rows!r} is unknown; use fail, skip")
     if wishes.schema and ":" in wishes.schema:
         # A model beside the data can be named; last, so that it stands before no installed module.
         sys.path.append(str(Path.cwd()))
@@ -130,12 +127,6 @@ def _ask(wishes: Wishes) -> Ask:
         base_url=wishes.base_url,
         parameters=dict(map(_parameter, wishes.parameters)),
     )
-
-
-def _one_of(option: str, value: str | None, words: Sequence[str | None]) -> None:
-    if value not in words:
-        known = ", ".join(word for word in words if word is not None)
-        raise BadSettings(f"{option} {value!r} is unknown; use {known}")
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -41,6 +41,9 @@ COLUMNS: Mapping[Api, tuple[str, ...]] = {
 ExecutorName = Literal["batch", "online", "embedded"]
 """By a provider's batch API, by a real-time endpoint, or by a model in this process."""
 
+Tail = Literal["online", "batch"]
+"""How that is answered which two waves of batches have left."""
+
 Json = dict[str, Any]
 Row = dict[str, Any]
 """One row of a dataset: column name -> value, in column order."""
@@ -244,8 +247,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """Further fields of every body, such as `temperature`."""
     executor: ExecutorName | None = None
     """How it is answered; None until it is planned: as the provider offers it."""
-    tail: Literal["batch", "online"] = "online"
-    """How that is answered which two waves of batches have left."""
+    tail: Tail = "online"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

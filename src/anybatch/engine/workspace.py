@@ -54,6 +54,17 @@ class Pace:
     tpm: int | None = None
 
 
+    def __post_init__(self) -> None:
+        """Raises BadSettings."""
+        for name in ("concurrency", "rpm", "tpm"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise BadSettings(f"{name} must be a whole number above 0, not {value!r}")
+
+
+_ERRORS_APART = 1_000
+"""So many different messages are told apart."""
+
 class Planned(NamedTuple):
     """A run that stands ready."""
 
@@ -395,11 +406,14 @@ class Workspace:
         )
 
     def _errors(self, run: Run, *, most: int = 3) -> list[tuple[str, int]]:
-        messages = Counter(
-            f"{result.outcome}: {result.failure.message}"
-            for result in results(self.store, run)
-            if result is not None and result.failure is not None and result.outcome != "cancelled"
-        )
+        messages: Counter[str] = Counter()
+        for result in results(self.store, run):
+            if result is None or result.failure is None or result.outcome == "cancelled":
+                continue
+            message = f"{result.outcome}: {result.failure.message}"
+            # What is frequent comes early; a message that names its row comes once.
+            if message in messages or len(messages) < _ERRORS_APART:
+                messages[message] += 1
         return messages.most_common(most)
 
     def request(self, run: Run, n: int) -> Request:
