@@ -41,7 +41,8 @@ PAGE = """\
 
 What can befall a step of a batch at a provider, and what comes of it. Each cell is a test: a run
 of three batches goes through a [fake](testing.md) of the provider, the fault befalls that
-operation, and at the end no row may be lost and none paid twice. There are {count:,} cells.
+operation, and at the end no row may be lost and none paid twice. Seven batches are looked at by a
+list, which then tells nothing, however often it is asked. There are {count:,} cells.
 
 | | |
 |---|---|

@@ -10,6 +10,7 @@ from anybatch.core.states import (
     BREAKER_AFTER,
     NEXT,
     OUTCOMES,
+    SILENT_AFTER,
     OutcomeRule,
     RunState,
     RunStatus,
@@ -56,8 +57,11 @@ was under way when the process died. What the service charges for these is not k
 the line may be there by then.
 
 **The breaker.** Some outcomes would befall every row: {tripping}.
-{breaker} rows in any of them stop the run, and nothing more is sent. Mend the cause and run the
-same command again: those rows are asked once more, and the rest goes on.
+{breaker} errors that say so stop the run, and nothing more is sent. An error is a call that was
+refused: of a row in real time, of a whole batch at a provider; or a line of a batch's results. Mend
+the cause and run the same command again: those rows are asked once more, and the rest goes on.
+So it is with {silent} rows that ended as `network` while no other row has got an answer: then there
+is nobody to give one.
 
 **By hand.** `anybatch retry RUN --only OUTCOME,…` asks again for the rows with these outcomes,
 whatever the table says. `truncated` rows then get twice the budget they had.
@@ -152,6 +156,7 @@ def page() -> str:
         batches="\n".join(batch_lines()),
         tries=MAX_TRIES,
         breaker=BREAKER_AFTER,
+        silent=SILENT_AFTER,
         tripping=", ".join(tripping),
         pause_2=pause_before(2).total_seconds(),
         pause_3=pause_before(3).total_seconds(),

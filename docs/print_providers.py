@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
-from anybatch.providers.provider import BatchApi, Provider
+from anybatch.providers.provider import BatchApi, Provider, Tier
 from anybatch.providers.registry import BUILT_IN
 
 DOCS = Path(__file__).parent
@@ -21,7 +22,7 @@ FACTS = """\
 | Key | {key} |
 | Address | {address} |
 {asks}| Apis | {apis} |
-{schemas}{batch}"""
+{schemas}{tiers}{batch}"""
 
 BATCH = """\
 | Rows a batch | {rows} |
@@ -56,7 +57,10 @@ def row(provider: Provider, folder: str) -> str:
 
 
 def key(provider: Provider) -> str:
-    return "none" if provider.key_env is None else f"`{provider.key_env}`"
+    if provider.key_env is None:
+        return "none"
+    token = f" or `{provider.token_env}`" if provider.token_env is not None else ""
+    return f"`{provider.key_env}`{token}"
 
 
 def number(count: int) -> str:
@@ -83,6 +87,7 @@ def facts(provider: Provider) -> str:
         asks=asks(provider),
         apis=", ".join(f"`{api}`" for api in provider.apis),
         schemas=schemas(provider),
+        tiers=tiers(provider),
         batch=batch_lines(provider.batch) if provider.batch is not None else "",
     )
 
@@ -122,6 +127,15 @@ def schemas(provider: Provider) -> str:
     """The row of what is known of its structured output; nothing where that is nothing."""
     known = provider.schemas
     return "" if known is None else f"| Schemas it takes, as of | {known.source} |\n"
+
+
+def tiers(provider: Provider) -> str:
+    """The row of the tiers it has; nothing where we know of none."""
+    known = provider.tiers
+    if known is None:
+        return ""
+    names = ", ".join(f"`{tier}`" for tier in get_args(Tier) if tier in known.names)
+    return f"| Tiers | {names} ({known.source}) |\n"
 
 
 def pages() -> Iterator[tuple[Path, str]]:

@@ -5,17 +5,21 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 
 from anybatch.engine.workspace import open_workspace
 from anybatch.settings import Settings
 from anybatch.store.journal import committed_lines
-from anybatch.testing import FakeEndpoint, FakeOpenAI
+from anybatch.testing import FakeEndpoint, FakeVertex
+from anybatch.testing.batches.hosted import Hosted
 from anybatch.wire.jsonl import number_of
 
 from .process import anybatch, kill, report, start, until, write_rows
 
 CALLS = 6
+EXCHANGES = 30
+"""A run of batches is killed within so many exchanges with its provider."""
 
 
 def words(home: Path, *model: object) -> list[object]:
@@ -28,9 +32,31 @@ def call_by_call(endpoint: FakeEndpoint) -> list[object]:
     return ["--model", "fake/fake-1", "--base-url", endpoint.base_url, "--concurrency", CALLS]
 
 
-def by_batch(service: FakeOpenAI) -> list[object]:
-    """The words that send rows through the batch API of `service`."""
-    return ["--model", "openai/fake-1", "--base-url", service.base_url, "--executor", "batch"]
+def by_batch(provider: str) -> list[object]:
+    """The words that send rows through the batch API of a provider that the settings lead to."""
+    return ["--model", f"{provider}/fake-1", "--executor", "batch"]
+
+
+def settings(provider: str, service: Hosted, *, most: int) -> str:
+    """The settings that lead to `service`, with batches of so many rows at most."""
+    lines = [
+        "search_seconds = 0.3",
+        f"[providers.{provider}]",
+        f'base_url = "{service.base_url}"',
+        f"batch_requests = {most}",
+    ]
+    if isinstance(service, FakeVertex):
+        lines += [f'storage_url = "{service.address}"', 'bucket = "my-bucket/runs"']
+    return "\n".join(lines)
+
+
+def most_rows(provider: str, *, rows: int, batches: int) -> int:
+    """So many rows a batch may have to make about as many batches.
+
+    Anthropic's differ in size: it is one less from each to the next.
+    """
+    larger = (batches - 1) / 2 if provider == "anthropic" else 0
+    return ceil(rows / batches + larger)
 
 
 def kill_and_type_again(
@@ -50,20 +76,19 @@ def kill_and_type_again(
 
 
 def kill_batches_and_type_again(
-    service: FakeOpenAI, home: Path, *, rows: int, kills: int, chance: random.Random
+    provider: str, service: Hosted, home: Path, *, rows: int, kills: int, chance: random.Random
 ) -> None:
     """The same through a batch API, killed after so many exchanges with it, and a moment more."""
     write_rows(home / "in.csv", [f"row {n}" for n in range(rows)])
-    (home / "anybatch.toml").write_text(
-        f"search_seconds = 0.3\n[providers.openai]\nbatch_requests = {-(-rows // 3)}\n"
-    )
-    typed = words(home, *by_batch(service))
+    most = most_rows(provider, rows=rows, batches=chance.randint(7, 11))
+    (home / "anybatch.toml").write_text(settings(provider, service, most=most))
+    typed = words(home, *by_batch(provider))
 
     def progress() -> int:
         return len(service.ledger.exchanges)
 
     for _ in range(kills):
-        wanted = progress() + chance.randint(0, 12)
+        wanted = progress() + chance.randint(0, EXCHANGES)
         moment = chance.random() * 0.02
         _kill_once(
             typed,

@@ -1,17 +1,27 @@
 """`anybatch results --bodies`: what the service answered, row by row."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anybatch.core.ids import number_in
 from anybatch.core.model import Spec
 from anybatch.datasets.source import open_source
 from anybatch.engine.workspace import open_workspace
 from anybatch.settings import Settings
-from anybatch.testing import FakeEndpoint, FakeOpenAI, Status, matching
+from anybatch.testing import (
+    FakeAnthropic,
+    FakeEndpoint,
+    FakeGemini,
+    FakeOpenAI,
+    Status,
+    matching,
+)
+from anybatch.wire import anthropic_batch, gemini_batch, openai_batch
+from anybatch.wire.batch import ResultLine
 
 from .process import anybatch, asking, write_rows
 
@@ -41,22 +51,20 @@ def request(name: str) -> dict[str, Any]:
 
 
 def content(line: dict[str, Any]) -> str:
-    return str(line["body"]["choices"][0]["message"]["content"])
+    return str(line["response"]["body"]["choices"][0]["message"]["content"])
 
 
-def test_each_row_has_its_number_and_the_body_of_its_answer(
-    home: Path, endpoint: FakeEndpoint
-) -> None:
+def test_each_row_has_a_line_as_the_service_writes_them(home: Path, endpoint: FakeEndpoint) -> None:
     anybatch(*asking(endpoint), home=home)
 
     lines = bodies(home)
 
-    assert [line["n"] for line in lines] == [0, 1, 2]
     assert [content(line) for line in lines] == [f"echo: Say {text}" for text in TEXTS]
-    assert [list(line) for line in lines] == [
-        ["n", "custom_id", "outcome", "status", "body", "failure"]
-    ] * 3
-    assert {line["status"] for line in lines} == {200}
+    assert [list(line) for line in lines] == [["id", "custom_id", "response", "error"]] * 3
+    assert [number_in(line["custom_id"]) for line in lines] == [0, 1, 2]
+    assert {line["response"]["status_code"] for line in lines} == {200}
+    # What the service called them is not kept, and nothing is made up.
+    assert {(line["id"], line["response"]["request_id"]) for line in lines} == {(None, None)}
 
 
 def test_ready_made_requests_come_back_under_their_own_names(home: Path) -> None:
@@ -71,30 +79,55 @@ def test_ready_made_requests_come_back_under_their_own_names(home: Path) -> None
 
     assert [line["custom_id"] for line in lines] == names
     assert [content(line) for line in lines] == [f"echo: Say {name}" for name in names]
-    assert {line["body"]["object"] for line in lines} == {"chat.completion"}
+    assert {line["response"]["body"]["object"] for line in lines} == {"chat.completion"}
 
 
-def test_a_row_that_failed_says_why_and_one_without_an_answer_is_empty(home: Path) -> None:
+def test_a_row_that_failed_says_why(home: Path) -> None:
     with FakeEndpoint(script=matching("two", Status(400, message="not today"))) as endpoint:
         anybatch(*asking(endpoint), home=home)
 
     failed = bodies(home)[1]
 
-    assert (failed["outcome"], failed["status"], failed["body"]) == ("bad_request", 400, None)
-    assert "not today" in failed["failure"]["message"]
+    assert failed["response"]["status_code"] == 400
+    assert failed["response"]["body"]["error"]["message"] == "not today"
+    assert failed["error"] is None
 
 
-def test_a_run_that_nobody_worked_on_has_a_line_for_each_row(home: Path) -> None:
+def test_of_a_run_that_nobody_worked_on_there_is_no_line(home: Path) -> None:
     workspace = open_workspace(Settings(home=home / "store"))
     nowhere = "http://127.0.0.1:9/v1"
     spec = Spec(provider="x", model="m", api="openai.chat", prompt="x", base_url=nowhere)
     workspace.plan(open_source(home / "in.csv"), spec)
     workspace.store.close()
 
-    lines = bodies(home)
+    assert bodies(home) == []
 
-    empty = {"custom_id": None, "outcome": None, "status": None, "body": None, "failure": None}
-    assert lines == [{"n": n, **empty} for n in range(len(TEXTS))]
+
+@pytest.mark.parametrize(
+    ("new", "provider", "read", "fields"),
+    [
+        (FakeOpenAI, "openai", openai_batch.read_line, ["id", "custom_id", "response", "error"]),
+        (FakeAnthropic, "anthropic", anthropic_batch.read_line, ["custom_id", "result"]),
+        (FakeGemini, "gemini", gemini_batch.read_line, ["key", "response"]),
+    ],
+)
+def test_the_lines_are_those_of_the_provider_and_answers_byte_for_byte(
+    new: Any, provider: str, read: Callable[[bytes], ResultLine], fields: list[str], home: Path
+) -> None:
+    with new() as fake:
+        ask = ["--prompt", "Say {{ text }}", "--model", f"{provider}/m", "--executor", "batch"]
+        anybatch("run", "in.csv", *ask, "--base-url", fake.base_url, home=home)
+    lines = anybatch("results", "--bodies", home=home).stdout.encode().splitlines()
+    workspace = open_workspace(Settings(home=home / "store"))
+    kept = list(workspace.results(workspace.store.find_run("last")))
+    workspace.store.close()
+
+    said = [read(line) for line in lines]
+
+    assert [list(json.loads(line)) for line in lines] == [fields] * 3
+    assert [number_in(one.custom_id or "") for one in said] == [0, 1, 2]
+    assert [one.body for one in said] == [bytes(one.body) for one in kept if one is not None]
+    assert {one.status for one in said} == {200}
 
 
 def test_bodies_can_go_to_a_file(home: Path, endpoint: FakeEndpoint) -> None:

@@ -22,6 +22,10 @@ def test_invalid_first_rows_stop_the_command_and_no_canary_goes_on(tmp_path: Pat
         all_billed = service.ledger.billed
 
     assert (stopped.returncode, billed) == (4, 5)
-    assert "5 of the first 5 rows have no valid answer" in stopped.stderr + stopped.stdout
+    said = stopped.stderr
+    assert "5 of the first 5 rows have no valid answer" in said
+    assert "mend the prompt or the schema, which makes a new run" in said
+    assert "The same command alone stops here again; with --no-canary run" in said
+    assert "Mend that and run the same command again" not in said
     assert going.returncode == 4
     assert all_billed > 25

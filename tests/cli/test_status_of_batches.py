@@ -86,6 +86,28 @@ def test_why_a_batch_waits_is_said(home: Path) -> None:
     assert "Too many batches" in anybatch("status", home=home).stdout
 
 
+def test_a_batch_that_was_only_guessed_is_said_to_be_so(
+    home: Path, works: tuple[FakeOpenAI, ManualClock]
+) -> None:
+    fake, _ = works
+    left_alone(fake, home)
+    store = SqliteStore(home / "store")
+    (guessed,) = store.batches(store.find_run("last").id)
+    claimed = store.claim(
+        guessed, status="running", owner="me", lease_until=datetime.now(UTC), window=0
+    )
+    assert claimed is not None
+    assert claimed.remote is not None
+    remote = replace(claimed.remote, guessed=True)
+    store.save(replace(claimed, remote=remote, owner=None, lease_until=None))
+    store.close()
+
+    (batch,) = report(anybatch("status", "--json", home=home))["batches"]
+
+    assert "it may be somebody else's" in batch["why"]
+    assert "it may be somebody else's" in " ".join(anybatch("status", home=home).stdout.split())
+
+
 def test_a_batch_that_is_over_waits_for_nothing(
     home: Path, works: tuple[FakeOpenAI, ManualClock]
 ) -> None:
@@ -118,13 +140,33 @@ def test_the_age_of_a_phase_stands_beside_how_long_others_took(
     left_alone(fake, home)
     learned(home, *(Timing("in_progress", float(minutes * 60)) for minutes in range(20, 40)))
 
-    _, ((*_, p50, m1, s1, u1, p95, m2, s2, u2, step, _, _, _),) = shown(home)
+    _, (words,) = shown(home)
     (batch,) = report(anybatch("status", "--json", home=home))["batches"]
 
-    assert (p50, m1, s1, u1) == ("29", "min", "30", "s")
-    assert (p95, m2, s2, u2) == ("38", "min", "3", "s")
-    assert step == "look"
+    assert "29 min 30 s 38 min 3 s look within" in " ".join(words)
     assert (batch["p50_s"], batch["p95_s"], batch["known"]) == (1770, 2283, 20)
+
+
+def test_of_the_next_look_is_said_within_which_time_it_is(home: Path, fake: FakeOpenAI) -> None:
+    left_alone(fake, home)
+    learned(home, *(Timing("in_progress", float(minutes * 60)) for minutes in range(20, 40)))
+    put_off(home, -timedelta(minutes=1))
+
+    (batch,) = report(anybatch("status", "--json", home=home))["batches"]
+    said = anybatch("status", home=home).stdout
+
+    # A tenth of what is left of the usual half hour, and what chance adds to it.
+    assert 180 <= batch["next_look_s"] <= 195
+    assert "look within 3 min" in said
+    assert "now" not in said
+
+
+def put_off(home: Path, wait: timedelta) -> None:
+    """Let the next step of the one batch be due so long from now."""
+    store = SqliteStore(home / "store")
+    (batch,) = store.batches(store.find_run("last").id)
+    store.save(replace(batch, due=datetime.now(UTC) + wait))
+    store.close()
 
 
 def test_a_batch_that_takes_too_long_is_marked_and_said_why(home: Path) -> None:

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from anybatch.core.model import Counts
+from anybatch.core.model import Batch, Counts, Failure, Remote
 from anybatch.core.retry import (
     backoff,
     invalid_in_canary,
@@ -16,12 +16,13 @@ from anybatch.core.retry import (
     look_after,
     next_factor,
     pause_before,
+    refusal_of,
     standing,
     tripped,
 )
-from anybatch.core.states import OUTCOMES, Outcome
+from anybatch.core.states import OUTCOMES, SILENT_AFTER, TRIPPING, Outcome
 
-from .given import BATCH, COUNTS, batches
+from .given import BATCH, batches
 
 TRIES = st.integers(1, 10_000)
 JITTER = st.floats(0, 1, exclude_max=True)
@@ -204,10 +205,46 @@ def test_the_first_rows_are_enough_if_nine_of_ten_are_valid(rows: int) -> None:
     assert invalid_in_canary(too_few) == (few + 1, rows)
 
 
-@given(COUNTS)
-def test_a_run_stops_at_three_failures_that_all_others_would_repeat(counts) -> None:
-    cause = tripped(counts)
+@given(st.lists(batches(), max_size=4))
+def test_a_run_stops_at_three_failures_that_all_others_would_repeat(some: list[Batch]) -> None:
+    assume(standing(some).keys() != {"network"})
+    cause = tripped(some)
 
-    tripping = {o: c for o, c in counts.items() if o in ("auth", "billing", "not_found_model")}
+    tripping = {o: c for o, c in standing(some).items() if o in TRIPPING}
     assert (cause is not None) == (sum(tripping.values()) >= 3)
     assert cause is None or tripping[cause] == max(tripping.values())
+
+
+def test_a_run_stops_when_nobody_answers() -> None:
+    nobody = replace(BATCH, counts={"network": SILENT_AFTER})
+
+    assert tripped([nobody]) == "network"
+    assert tripped([replace(nobody, counts={"network": SILENT_AFTER - 1})]) is None
+    assert tripped([nobody, replace(BATCH, counts={"bad_request": 1})]) is None
+    assert tripped([replace(nobody, retried=nobody.counts)]) is None
+
+
+REFUSED: dict[str, Remote | None] = {
+    "before anything was sent": None,
+    "when it was submitted": Remote(input_file="file-1"),
+    "after it was taken": Remote(id="batch_1", failed=(Failure(message="no credit"),)),
+}
+
+
+@pytest.mark.parametrize("when", REFUSED)
+def test_a_batch_that_is_refused_is_one_error_however_many_rows_it_holds(when: str) -> None:
+    refused = replace(BATCH, executor="batch", remote=REFUSED[when], counts={"billing": 10})
+    asked_again = replace(refused, retried={"billing": 10})
+
+    assert tripped([refused] * 2) is None
+    assert tripped([refused] * 3) == "billing"
+    assert tripped([refused, refused, asked_again]) is None
+    assert refusal_of([refused]) == "billing"
+    assert refusal_of([asked_again]) is None
+
+
+def test_of_a_batch_that_was_run_each_line_that_says_so_is_an_error() -> None:
+    ran = replace(BATCH, executor="batch", remote=Remote(id="batch_1"))
+
+    assert tripped([replace(ran, counts={"succeeded": 8, "auth": 2})]) is None
+    assert tripped([replace(ran, counts={"succeeded": 7, "auth": 3})]) == "auth"

@@ -126,6 +126,18 @@ def test_only_what_waits_at_a_provider_is_late(status: Any) -> None:
     assert lateness(old, usual=USUAL, window=WINDOW, now=NOW) is None
 
 
+@pytest.mark.parametrize("status", ["submitting", "running", "ended"])
+def test_what_gets_nowhere_is_stuck_wherever_it_is(status: Any) -> None:
+    def after(wait: timedelta) -> Late | None:
+        remote = Remote(failing_since=NOW - wait, why="HTTP 500")
+        batch = replace(BATCH, status=status, remote=remote)
+        return lateness(batch, usual={}, window=None, now=NOW)
+
+    assert after(10 * MINUTE) is None
+    late = Late(word="stuck", why="no step of it gets through: HTTP 500")
+    assert after(11 * MINUTE) == late
+
+
 SLOW, STUCK = Late(word="slow", why="x"), Late(word="stuck", why="y")
 
 

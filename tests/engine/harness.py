@@ -91,6 +91,19 @@ class HurriedClock:
         await asyncio.sleep(seconds / self._speed)
 
 
+class Askew:
+    """A clock that is off by so much."""
+
+    def __init__(self, clock: Clock, off: timedelta) -> None:
+        self._clock = clock
+        self._off = off
+        self.monotonic = clock.monotonic
+        self.sleep = clock.sleep
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._off
+
+
 @dataclass(frozen=True, kw_only=True)
 class SmallBatches(Workspace):
     """A workspace whose providers take few requests a batch and few calls at once."""
@@ -161,6 +174,7 @@ class _InProcess:
     waiting: str | None = None
     window = CALLS
     backlog = 0
+    drains = False
 
     def __init__(self, model: Model, probe: Probe) -> None:
         self._model = model
@@ -205,6 +219,8 @@ class World:
     calls: int = CALLS
     environment: dict[str, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=HurriedClock)
+    search: timedelta = timedelta(minutes=3)
+    """So long a submission is looked for whose answer was lost."""
     deadline: timedelta = timedelta(minutes=10)
     """Of a call."""
     new_store: Callable[..., SqliteStore] = SqliteStore
@@ -252,6 +268,7 @@ class World:
             lease=LEASE,
             environment=self.environment,
             deadline=self.deadline,
+            search=self.search,
         )
         store = self.new_store(settings.home, probe=probe)
         self._opened.append(store)

@@ -68,6 +68,18 @@ async def test_so_it_is_when_we_are_cancelled_ourselves() -> None:
     assert deaf.swallowed == 2
 
 
+@pytest.mark.parametrize("swallows", [1, 3])
+async def test_so_it_is_when_we_are_cancelled_again_and_again(swallows: int) -> None:
+    deaf = Deaf(swallows=swallows)
+    step = asyncio.create_task(until(deaf.work(), stop=asyncio.Event(), grace=LONG))
+    await asyncio.sleep(SOON.total_seconds())
+
+    await break_off(step)
+
+    assert step.cancelled()
+    assert deaf.swallowed == swallows
+
+
 async def test_what_goes_wrong_is_raised() -> None:
     async def fails() -> None:
         raise ValueError("no")

@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from anybatch.core.model import Counts, Result, Run
+from anybatch.core.model import Batch, Counts, Result, Run
 from anybatch.core.plan import Limits
 from anybatch.core.states import Outcome
 from anybatch.engine.events import set_aside
 from anybatch.errors import BadSettings
+from anybatch.store.sqlite import SqliteStore
 from anybatch.store.store import Event
 from anybatch.testing import (
     Altered,
@@ -86,6 +87,44 @@ def test_a_download_that_is_cut_at_the_end_of_a_line_is_noticed(
     with (
         FakeOpenAI(faults={"download": [Altered(first_line_only, framing=framing)]}) as service,
         world_of(scratch / "world", service) as world,
+    ):
+        world.live()
+
+        assert broken_promises(world) == []
+
+
+def test_of_a_download_that_was_fetched_once_more_nothing_is_said_once_all_is_here(
+    scratch: Path,
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    class Noting(SqliteStore):
+        def save(self, batch: Batch, **more: Any) -> None:
+            seen.append((batch.status, None if batch.remote is None else batch.remote.why))
+            super().save(batch, **more)
+
+    cut = Altered(lambda body: body.split(b"\n")[0] + b"\n")
+
+    with (
+        FakeOpenAI(faults={"download": [cut]}) as service,
+        world_of(scratch / "world", service, new_store=Noting) as world,
+    ):
+        world.live()
+
+    assert ("ended", "the results lack some rows: fetched once more") in seen
+    assert {why for status, why in seen if status in ("collected", "cleaned")} == {None}
+
+
+def test_trouble_before_a_download_that_is_cut_does_not_settle_what_is_missing(
+    scratch: Path,
+) -> None:
+    refused: list[Fault | None] = [Status(403)] * 8
+    cut = Altered(lambda body: body.split(b"\n")[0] + b"\n")
+    all_in_one = Limits(max_requests=99)
+
+    with (
+        FakeOpenAI(faults={"download": [*refused, cut]}) as service,
+        world_of(scratch / "world", service, limits=all_in_one) as world,
     ):
         world.live()
 

@@ -3,17 +3,21 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anybatch.core.plan import Limits
+from anybatch.effects import Moment, Probe
 from anybatch.executors.batch import BatchExecutor
 from anybatch.testing import (
     BAD_GATEWAY,
     EMPTY,
     HTML_PAGE,
     Altered,
+    Crash,
     CrashAt,
     Cut,
     Delay,
@@ -24,7 +28,7 @@ from anybatch.testing import (
 )
 from anybatch.testing.service.faults import Unrun
 
-from .harness import World, spec
+from .harness import Askew, World, spec
 from .promises import broken_promises
 from .test_crash import broken, every_death
 
@@ -136,6 +140,31 @@ REPEATABLE: dict[str, Fault] = {
     "half an answer in chunks": Cut("midway", framing="chunked"),
     "a late answer": Delay(0.05),
 }
+
+
+def test_an_upload_that_grew_old_is_not_used_by_who_comes_after_a_crash(scratch: Path) -> None:
+    with world_with(scratch / "world") as world:
+        world.limits = Limits(max_requests=99)
+        assert world.die(CrashAt(3, only="http.send"))
+        world.clock = Askew(world.clock, timedelta(days=16))
+        with pytest.raises(Crash):
+            world.live(dying_before_anything_is_deleted(world))
+        world.live()
+
+        assert broken_promises(world) == []
+        assert world.service is not None
+        assert world.service.ledger.operations["upload"] == 2
+
+
+def dying_before_anything_is_deleted(world: World) -> Probe:
+    assert world.service is not None
+    ledger = world.service.ledger
+
+    def probe(name: str, moment: Moment) -> None:
+        if ledger.operations.get("files", 0):
+            raise Crash("the uploads were listed")
+
+    return probe
 
 
 def test_a_refused_connection_is_waited_out(scratch: Path) -> None:

@@ -15,6 +15,7 @@ from anybatch.core.quota import Load, Quota, total
 from anybatch.core.states import BatchStatus, RunState
 from anybatch.core.timing import Usual
 from anybatch.engine.decide import (
+    LONGEST_PAUSE,
     STEPS_AT_ONCE,
     Action,
     Alert,
@@ -23,6 +24,7 @@ from anybatch.engine.decide import (
     Clean,
     Collect,
     Finish,
+    Leave,
     Poll,
     Recover,
     Retry,
@@ -31,6 +33,7 @@ from anybatch.engine.decide import (
     Submit,
     decide,
     held_back,
+    may_lie_there,
 )
 
 from .test_decide import DUE, FINISHED, LATER, NOW, OWNED, TAKEN, batch_of, seen, stopped
@@ -126,15 +129,83 @@ def test_many_steps_of_one_kind_leave_room_for_the_others() -> None:
     assert actions == [Collect(batch=ended), Recover(batch=lost)]
 
 
+REFUSED = [
+    remote_batch(id=f"refused-{n}", status="cleaned", counts={"auth": 4}, remote=Remote())
+    for n in range(3)
+]
+
+
 def test_what_is_taken_is_fetched_before_the_breaker_stops_the_run() -> None:
-    refused = remote_batch(id="refused", status="cleaned", counts={"auth": 4}, remote=Remote())
     unsent = remote_batch(id="unsent", part=1)
     running = remote_batch(id="running", part=2, status="running", remote=REMOTE["known"])
     waiting = remote_batch(id="w", part=3, status="running", remote=REMOTE["known"], due=LATER)
 
-    assert decide(seen(refused, unsent, running), NOW) == [Poll(batches=(running,))]
-    assert decide(seen(refused, unsent, waiting), NOW) == []
-    assert decide(seen(refused, unsent), NOW) == [stopped("auth")]
+    assert decide(seen(*REFUSED, unsent, running), NOW) == [Poll(batches=(running,))]
+    assert decide(seen(*REFUSED, unsent, waiting), NOW) == []
+    assert decide(seen(*REFUSED, unsent), NOW) == [stopped("auth")]
+    assert decide(seen(*REFUSED[1:], unsent), NOW) == [Submit(batch=unsent)]
+
+
+def test_first_rows_that_are_refused_stop_the_run_for_what_was_said_of_them() -> None:
+    refused, unsent = REFUSED[0], remote_batch(id="unsent", part=1, first=4)
+    snapshot = seen(refused, unsent)
+
+    canary = with_(snapshot, run=replace(snapshot.run, canary=4))
+
+    assert decide(canary, NOW) == [stopped("auth")]
+
+
+def test_what_is_all_here_is_cleaned_up_before_a_run_stops() -> None:
+    refused = [
+        remote_batch(id=f"r{n}", part=n, status="cleaned", counts={"auth": 4}, remote=Remote())
+        for n in range(3)
+    ]
+    left = remote_batch(
+        id="left", part=3, status="collected", counts={"auth": 4}, remote=REMOTE["uploaded"]
+    )
+    later, running = (
+        replace(left, due=LATER),
+        remote_batch(status="running", remote=REMOTE["known"]),
+    )
+
+    assert decide(seen(*refused, left), NOW) == [Clean(batch=left)]
+    assert decide(seen(*refused, later), NOW) == []
+    assert decide(seen(*refused, left, running), NOW) == [
+        Clean(batch=left),
+        Poll(batches=(running,)),
+    ]
+
+
+def test_so_are_the_first_rows_where_they_hold_back_the_others() -> None:
+    first = remote_batch(status="collected", counts={"invalid_output": 4}, remote=REMOTE["known"])
+    rest = remote_batch(id="rest", part=1, first=4)
+
+    def of(batch: Batch) -> list[Action]:
+        snapshot = seen(batch, rest)
+        return decide(with_(snapshot, run=replace(snapshot.run, canary=4)), NOW)
+
+    assert of(first) == [Clean(batch=first)]
+    assert isinstance(of(replace(first, status="cleaned"))[0], Stop)
+
+
+@pytest.mark.parametrize(
+    ("status", "remote", "may"),
+    [
+        ("planned", None, False),
+        ("planned", Remote(tries=1), True),  # of an upload whose answer was lost
+        ("submitting", Remote(), True),
+        ("submitting", REMOTE["sent"], True),
+        ("running", REMOTE["known"], True),
+        ("ended", REMOTE["known"], True),
+        ("collected", REMOTE["known"], True),
+        ("collected", Remote(input_file="file-1"), True),
+        ("collected", Remote(), False),  # refused outright
+        ("collected", Remote(tries=1), True),
+        ("cleaned", REMOTE["known"], False),
+    ],
+)
+def test_what_may_lie_at_a_provider(status: BatchStatus, remote: Remote | None, may: bool) -> None:
+    assert may_lie_there(remote_batch(status=status, remote=remote)) is may
 
 
 def test_a_wave_does_not_wait_for_the_cleaning_up_and_the_end_does() -> None:
@@ -297,6 +368,123 @@ def test_what_is_beyond_the_window_of_its_provider_is_stuck() -> None:
 
     assert isinstance(alert, Alert)
     assert alert.late.word == "stuck"
+
+
+# --- what gets nowhere --------------------------------------------------------------------------
+
+DAY = timedelta(hours=24)
+STUCK = Late(word="stuck", why="said before")
+
+
+def failing_batch(*, since: timedelta, **fields: Any) -> Batch:
+    """One of which no step has got through for so long."""
+    remote = Remote(
+        sent_at=NOW - 2 * DAY, id="batch_1", failing_since=NOW - since, why="HTTP 500", late=STUCK
+    )
+    return remote_batch(**{"status": "running", "remote": remote, **fields})
+
+
+def test_where_nothing_gets_through_for_a_day_the_run_stops_and_says_why() -> None:
+    still, gone = failing_batch(since=DAY), failing_batch(since=DAY + timedelta(seconds=1))
+    other = remote_batch(id="other", part=1)
+
+    assert decide(seen(still), NOW) == [Poll(batches=(still,))]
+    assert decide(seen(gone, other), NOW) == [Submit(batch=other), Poll(batches=(gone,))]
+    (stop,) = decide(seen(gone), NOW)
+    assert isinstance(stop, Stop)
+    assert stop.why.endswith("got through at the provider: HTTP 500")
+
+
+def test_who_comes_later_tries_for_as_long_again() -> None:
+    gone = failing_batch(since=3 * DAY)
+
+    assert decide(with_(seen(gone), began=NOW), NOW) == [Poll(batches=(gone,))]
+    assert isinstance(decide(with_(seen(gone), began=NOW - 2 * DAY), NOW)[0], Stop)
+
+
+def test_first_rows_that_were_refused_and_are_asked_again_hold_back_the_others_again() -> None:
+    refused = replace(REFUSED[0], retried={"auth": 4})
+    unsent = remote_batch(id="unsent", part=1, first=4)
+    again = remote_batch(id="again", wave=2, ordered=False)
+    counts: tuple[Counts, ...] = ({"succeeded": 4}, {"invalid_output": 4})
+    good, bad = (replace(again, status="cleaned", counts=given) for given in counts)
+
+    def decided(*batches: Batch) -> list[Action]:
+        snapshot = seen(*batches)
+        return decide(with_(snapshot, run=replace(snapshot.run, canary=4, wave=2)), NOW)
+
+    assert decided(refused, unsent, again) == [Submit(batch=again)]
+    assert decided(refused, unsent, good) == [Submit(batch=unsent)]
+    (stop,) = decided(refused, unsent, bad)
+    assert isinstance(stop, Stop)
+    assert stop.why.startswith("4 of the first 4 rows have no valid answer")
+    sent = replace(unsent, status="running", remote=REMOTE["known"])
+    assert decided(refused, sent, bad) == [Poll(batches=(sent,))]
+
+
+def test_a_breaker_does_not_wait_for_it_either() -> None:
+    assert decide(seen(*REFUSED, failing_batch(since=2 * DAY)), NOW) == [stopped("auth")]
+
+
+def test_a_run_that_is_cancelled_is_left_as_it_is_once_all_else_is_cleaned_up() -> None:
+    gone = failing_batch(since=2 * DAY)
+    done = remote_batch(
+        id="done", part=1, status="collected", counts={"succeeded": 4}, remote=REMOTE["known"]
+    )
+
+    assert decide(seen(gone, state="cancelling"), NOW) == [Leave()]
+    actions = decide(seen(gone, done, state="cancelling"), NOW)
+    assert actions == [CancelRemote(batch=gone), Clean(batch=done)]
+
+
+@pytest.mark.parametrize("fields", [{"tries": 1}, {"failing_since": NOW}])
+def test_a_cancellation_that_failed_a_moment_ago_waits_for_its_moment(fields: Any) -> None:
+    running = remote_batch(status="running", remote=REMOTE["known"], due=LATER)
+    failed = replace(running, remote=replace(running.remote, **fields))
+
+    assert decide(seen(running, state="cancelling"), NOW) == [CancelRemote(batch=running)]
+    assert decide(seen(failed, state="cancelling"), NOW) == []
+    assert decide(seen(failed, state="cancelling"), LATER) == [CancelRemote(batch=failed)]
+
+
+def test_what_was_only_guessed_is_not_cancelled_but_waited_for() -> None:
+    guess = replace(REMOTE["known"], guessed=True)
+    running = remote_batch(status="running", remote=guess)
+    ended = replace(running, status="ended")
+    waiting = replace(running, due=LATER)
+
+    assert decide(seen(running, state="cancelling"), NOW) == [Poll(batches=(running,))]
+    assert decide(seen(ended, state="cancelling"), NOW) == [Collect(batch=ended)]
+    assert decide(seen(waiting, state="cancelling"), NOW) == []
+
+
+@pytest.mark.parametrize(("status", "known"), EVERYTHING)
+def test_what_was_put_off_by_a_clock_that_was_ahead_is_due(status: BatchStatus, known: str) -> None:
+    counts: Counts = {"succeeded": 4} if status in FINISHED else {}
+    fields = {"status": status, "counts": counts, "remote": REMOTE[known]}
+    soon, far = (remote_batch(due=NOW + wait, **fields) for wait in PUT_OFF)
+
+    assert decide(seen(soon), NOW) == ([Finish()] if status == "cleaned" else [])
+    assert decide(seen(far), NOW) == expected("open", known, "free", "now", far)
+
+
+PUT_OFF = (LONGEST_PAUSE, LONGEST_PAUSE + timedelta(seconds=1))
+
+
+def test_so_is_a_look_that_was_put_off_by_it() -> None:
+    running = remote_batch(status="running", remote=REMOTE["known"])
+    soon, far = (with_(seen(running), looks={running.id: NOW + wait}) for wait in PUT_OFF)
+
+    assert decide(soon, NOW) == []
+    assert decide(far, NOW) == [Poll(batches=(running,))]
+
+
+def test_a_search_may_rest_for_longer_than_any_other_step() -> None:
+    lost = remote_batch(status="submitting", remote=REMOTE["sent"], due=NOW + timedelta(hours=2))
+    patient = with_(seen(lost), longest_pause=timedelta(hours=3))
+
+    assert decide(patient, NOW) == []
+    assert decide(seen(lost), NOW) == [Recover(batch=lost)]
 
 
 # --- the first rows -----------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from anybatch.core.model import Batch, Request, Run
 from anybatch.core.plan import Limits
 from anybatch.core.retry import standing
-from anybatch.core.states import exit_code
+from anybatch.core.states import SILENT_AFTER, exit_code
 from anybatch.effects import Probe
+from anybatch.engine.act import DRAIN
 from anybatch.engine.events import Progress
 from anybatch.errors import TransportError
 from anybatch.executors.executor import CallExecutor, Read, Record
@@ -109,7 +110,7 @@ class Deaf:
     """A model that is asked and never answers, and that heeds only the second cancellation."""
 
     waiting: str | None = None
-    window, backlog = 2, 0
+    window, backlog, drains = 2, 0, True
 
     def __init__(self) -> None:
         self.asked = self.swallowed = 0
@@ -159,7 +160,7 @@ class Closing:
     """A model that tells whoever waits for an answer when it is closed that there will be none."""
 
     waiting: str | None = None
-    window, backlog = 2, 0
+    window, backlog, drains = 2, 0, True
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -192,6 +193,29 @@ async def test_who_is_cancelled_ends_so_and_not_by_what_is_closed_behind_it(
 
     with pytest.raises(asyncio.CancelledError):
         await working
+
+
+class Unpaid(Closing):
+    """A model whose answers cost nothing."""
+
+    drains = False
+
+
+async def test_what_costs_nothing_is_broken_off_at_a_stop_and_noted(new_world: NewWorld) -> None:
+    model, stop = Unpaid(), asyncio.Event()
+    world = new_world(spec=spec(), model=model)
+    workspace = world.open()
+    run = planned(workspace, world)
+    working = asyncio.create_task(fulfil(workspace, run, stop=stop))
+    await model.asked.wait()
+
+    stop.set()
+    async with asyncio.timeout(DRAIN.total_seconds() / 2):
+        left = await working
+
+    assert left.state == "open"
+    assert {batch.owner for batch in workspace.store.batches(run.id)} == {None}
+    assert "batch.abandoned" in names_of_events(workspace, run)
 
 
 class Unfenced(SqliteStore):
@@ -304,6 +328,33 @@ async def test_a_wrong_key_stops_the_run_and_the_right_one_answers_every_row(
             assert exit_code(look.status, look.counts) == 4
 
         world.environment["FAKE_API_KEY"] = "right"
+        workspace = world.open()
+        run = await fulfil(workspace, planned(workspace, world))
+        deliver(workspace, run, world)
+
+        assert broken_promises(world) == []
+        assert workspace.progress(run).status == "ok"
+
+
+async def test_where_nobody_answers_a_run_stops_early_and_goes_on_once_somebody_does(
+    new_world: NewWorld,
+) -> None:
+    with FakeEndpoint() as endpoint:
+        address = endpoint.base_url
+    world = new_world(spec=spec(address), rows=rows(400), limits=Limits(max_requests=200))
+    workspace = world.open()
+    stopped = await fulfil(workspace, planned(workspace, world))
+    look = workspace.progress(stopped)
+
+    assert stopped.state == "stopped"
+    assert stopped.why is not None
+    assert stopped.why.startswith("network: ")
+    assert SILENT_AFTER <= look.done < 100
+
+    port = int(address.rpartition(":")[2].partition("/")[0])
+    with FakeEndpoint(port=port) as endpoint:
+        world.close()
+        world.endpoint = endpoint
         workspace = world.open()
         run = await fulfil(workspace, planned(workspace, world))
         deliver(workspace, run, world)

@@ -1,22 +1,23 @@
 """A submission whose answer is lost is found by the service's clock, or else held back."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from anybatch.clock import Clock
 from anybatch.core.states import exit_code
+from anybatch.effects import Moment, Probe
 from anybatch.executors.batch import BatchExecutor
-from anybatch.testing import CrashAt, Cut, FakeAnthropic, Fate, Phases, Status
+from anybatch.testing import Crash, CrashAt, Cut, FakeAnthropic, Fate, Phases, Status
 
-from .harness import HurriedClock, World, rows, spec
+from .harness import Askew, HurriedClock, World, rows, spec
 from .promises import broken_promises
 from .test_crash_of_batches import LOST_ANSWERS, world_with
 from .test_crash_of_other_batches import BY_SIZE, TO_A_BATCH
+from .test_quotas import batches_of
 
 HOURS: dict[str, timedelta] = {
     "three hours behind": timedelta(hours=-3),
@@ -25,19 +26,6 @@ HOURS: dict[str, timedelta] = {
     "three hours ahead": timedelta(hours=3),
 }
 DONE = Cut("executed")
-
-
-class Askew:
-    """A clock that is off by so much."""
-
-    def __init__(self, clock: Clock, off: timedelta) -> None:
-        self._clock = clock
-        self._off = off
-        self.monotonic = clock.monotonic
-        self.sleep = clock.sleep
-
-    def now(self) -> datetime:
-        return self._clock.now() + self._off
 
 
 @contextmanager
@@ -87,6 +75,31 @@ def test_so_it_is_when_our_clock_was_set_right_in_between(off: str, scratch: Pat
         assert broken_promises(world) == []
 
 
+def test_what_was_put_off_while_our_clock_was_ahead_is_not_waited_for(scratch: Path) -> None:
+    with anthropic(scratch / "w", off=timedelta(), phases=Phases(in_progress=60)) as world:
+        right = world.clock
+        world.clock = Askew(right, HOURS["three hours ahead"])
+        with suppress(Crash):
+            world.live(dying_at_the_second_look(world))
+        put_off = [batch.due for batch in batches_of(world) if batch.due is not None]
+        world.clock = right
+        world.live()
+
+        assert any(due > right.now() + timedelta(hours=2) for due in put_off)
+        assert broken_promises(world) == []
+
+
+def dying_at_the_second_look(world: World) -> Probe:
+    assert world.service is not None
+    service = world.service
+
+    def probe(name: str, moment: Moment) -> None:
+        if service.ledger.operations.get("poll", 0) > 1:
+            raise Crash("it was looked at twice")
+
+    return probe
+
+
 def lost_an_answer(world: World) -> None:
     """A life that ends when a submission went out, before its answer is noted."""
     assert world.service is not None
@@ -119,6 +132,25 @@ def test_a_submission_that_is_long_hidden_is_made_again_and_the_copy_ended(scrat
             "cancelled",
             0,
         )
+
+
+def test_a_copy_that_we_may_not_end_keeps_nobody_from_what_is_ours(scratch: Path) -> None:
+    clock = HurriedClock()
+    faults: dict[str, Any] = {"create": [DONE, DONE], "cancel": lambda call: Status(403)}
+    hidden = [Fate(unlisted=3)]
+
+    with world_with(
+        scratch / "w", faults=faults, batches=hidden, phases=Phases(in_progress=600), clock=clock
+    ) as world:
+        world.clock, world.rows, world.in_memory = clock, rows(4), True
+        world.live()
+
+        broken = broken_promises(world)
+        assert [line for line in broken if "outcomes" in line] == []
+        assert world.service is not None
+        ours, copy = world.service.ledger.batches
+        assert (ours.stage, ours.billed) == ("completed", 4)
+        assert copy.stage in ("in_progress", "completed")
 
 
 def never(call: Any) -> Status:

@@ -17,7 +17,7 @@ from anybatch.engine.events import Progress
 from anybatch.engine.waves import numbers_path
 from anybatch.store.numbers import read_numbers
 from anybatch.store.store import Event
-from anybatch.testing import CrashAt, Fate, Phases, Problem
+from anybatch.testing import CrashAt, Fate, Phases, Problem, Status
 
 from .harness import HurriedClock, World, rows
 from .promises import broken_promises
@@ -157,6 +157,40 @@ def test_what_a_provider_says_nothing_of_is_halved_when_it_was_refused_alone_thr
         assert [batch.size for batch in batches_of(world)] == [6, 6]
         assert len(events_of(world, "batch.over_quota")) == 3
         assert quotas_of(world) == []
+
+
+TOO_LARGE: dict[str, tuple[Callable[..., AbstractContextManager[World]], dict[str, Any]]] = {
+    "openai": (openai, {"max_bytes": 900}),
+    "anthropic": (anthropic, {"max_bytes": 500}),
+    "a proxy": (openai, {"faults": {"create": lambda call: PROXY if call.number < 4 else None}}),
+}
+PROXY = Status(413, body=b"<html>413 Request Entity Too Large</html>")
+
+
+@pytest.mark.parametrize("who", TOO_LARGE)
+def test_a_batch_of_too_many_bytes_is_cut_until_it_gets_through(who: str, scratch: Path) -> None:
+    new_world, given = TOO_LARGE[who]
+
+    with new_world(scratch / "w", **given) as world:
+        world.limits = Limits(max_requests=99, distinct_sizes=who == "anthropic")
+        world.live()
+
+        assert broken_promises(world) == []
+        assert len(batches_of(world)) > 2
+        assert {event.fields["measure"] for event in events_of(world, "batch.cut")} == {"requests"}
+
+
+def test_a_row_that_is_too_large_alone_fails_and_the_others_come_back(scratch: Path) -> None:
+    given: list[Row] = [{"topic": "x", "text": "y" * (9_000 if n == 5 else 3)} for n in range(12)]
+
+    with anthropic(scratch / "w", max_bytes=5_000) as world:
+        world.limits = Limits(max_requests=99, distinct_sizes=True)
+        world.rows, world.in_memory = given, True
+        world.live()
+
+        assert broken_promises(world, outcomes={"succeeded": 11, "too_long": 1}) == []
+        assert world.service is not None
+        assert world.service.ledger.billed == 11
 
 
 def test_a_batch_of_a_later_wave_is_cut_with_its_list_of_numbers(scratch: Path) -> None:

@@ -1,12 +1,25 @@
 """Keys come from the environment, are named when missing, and are never repeated."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from msgspec import structs
+
+from anybatch.core.model import Spec
 from anybatch.errors import BadSettings
-from anybatch.executors.auth import headers_for, is_loopback, key_for, redacted
+from anybatch.executors.auth import (
+    account_of,
+    differing,
+    headers_for,
+    is_loopback,
+    key_for,
+    redacted,
+)
+from anybatch.providers.anthropic import ANTHROPIC
 from anybatch.providers.compatible import at
 from anybatch.providers.local import LOCAL
 from anybatch.providers.openai import OPENAI
+from anybatch.providers.registry import find
 
 REMOTE = at("https://models.example/v1", name="mine", key_env="MINE_API_KEY")
 
@@ -71,8 +84,65 @@ def test_a_model_in_this_process_needs_no_key() -> None:
 
 
 def test_no_key_is_no_header() -> None:
-    assert headers_for(OPENAI, None, {}) == {}
-    assert headers_for(OPENAI, "sk-1", {}) == {"authorization": "Bearer sk-1"}
+    assert headers_for(OPENAI, None) == {}
+    assert headers_for(OPENAI, "sk-1") == {"authorization": "Bearer sk-1"}
+
+
+SCOPED = replace(OPENAI, scope={"organization": "org-1"}, scope_headers={"x-org": "org-1"})
+
+
+def test_a_token_goes_as_one_and_a_key_as_the_service_wants_it() -> None:
+    tokens = find("anthropic", configured={}, environment={"ANTHROPIC_AUTH_TOKEN": "t"})
+
+    assert headers_for(tokens, "t")["authorization"] == "Bearer t"
+    assert "x-api-key" not in headers_for(tokens, "t")
+    assert headers_for(ANTHROPIC, "k")["x-api-key"] == "k"
+
+
+def test_ready_made_requests_may_have_any_parameter() -> None:
+    asked = Spec(provider="anthropic", model="m", api="anthropic.messages", prompt="{{ a }}")
+    ready_made = structs.replace(asked, prompt=None)
+
+    assert headers_for(ANTHROPIC, "k", asked)["anthropic-version"] == "2026-10-21"
+    assert headers_for(ANTHROPIC, "k", ready_made)["anthropic-version"] == "2023-06-01"
+
+
+def test_where_there_may_be_a_token_a_missing_key_names_both() -> None:
+    with pytest.raises(BadSettings, match="ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN"):
+        key_for(ANTHROPIC, {})
+
+
+def test_every_call_says_for_whom_it_is_made() -> None:
+    assert headers_for(SCOPED, "sk-1") == {"authorization": "Bearer sk-1", "x-org": "org-1"}
+
+
+def test_an_account_is_the_key_and_what_is_said_besides() -> None:
+    key, scoped = account_of(OPENAI, "sk-1"), account_of(SCOPED, "sk-1")
+
+    assert key is not None
+    assert scoped == f"{key} organization=org-1"
+    assert account_of(OPENAI, "sk-2") != key
+    assert (account_of(OPENAI, None), account_of(SCOPED, None)) == (None, "none organization=org-1")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("a", "b", "key, or at another address (a; the present one is b)"),
+        ("a", None, "key, or at another address (a; the present one is none)"),
+        (None, "a", "key, or at another address (none; the present one is a)"),
+        ("a organization=x", "a", "organization (x; the present one is none)"),
+        ("a", "a project=y", "project (none; the present one is y)"),
+        (
+            "a organization=x project=z",
+            "b organization=y project=z",
+            "key, or at another address (a; the present one is b) and "
+            "organization (x; the present one is y)",
+        ),
+    ],
+)
+def test_in_what_two_accounts_differ_is_said(one: str | None, other: str | None, said: str) -> None:
+    assert differing(one, other) == said
 
 
 def test_an_echoed_key_is_blotted_out() -> None:

@@ -33,7 +33,7 @@ SECOND = timedelta(seconds=1)
 
 
 async def send(base_url: str, *, deadline: timedelta = 5 * SECOND, key: str | None = None) -> Reply:
-    async with Http(base_url, headers=headers_for(OPENAI, key, {}), deadline=deadline) as http:
+    async with Http(base_url, headers=headers_for(OPENAI, key), deadline=deadline) as http:
         return await http.send(CHAT)
 
 
@@ -166,7 +166,7 @@ async def test_the_key_travels_in_a_header() -> None:
 
 async def test_a_call_goes_to_the_host_that_it_names_and_the_key_with_it() -> None:
     with FakeEndpoint(key="sk-secret") as one, FakeEndpoint(key="sk-secret") as other:
-        headers = headers_for(OPENAI, "sk-secret", {})
+        headers = headers_for(OPENAI, "sk-secret")
         hosts = {"other": other.base_url}
         async with Http(one.base_url, headers=headers, hosts=hosts, deadline=SECOND) as http:
             first = await http.send(CHAT)
@@ -182,7 +182,7 @@ async def test_no_other_host_gets_the_key_whatever_a_service_says() -> None:
     with FakeEndpoint() as one, FakeEndpoint() as other:
         hosts = {"other": other.base_url}
         stranger = replace(CHAT, path=f"{other.base_url}/chat/completions")
-        headers = headers_for(OPENAI, "sk-secret", {})
+        headers = headers_for(OPENAI, "sk-secret")
         async with Http(one.base_url, headers=headers, hosts=hosts, deadline=SECOND) as http:
             with pytest.raises(TransportError, match="not followed") as raised:
                 await http.send(stranger)

@@ -104,6 +104,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones_and_the_way_out() -> No
         ({"base_url": "models.example"}, "'models.example' is not an address"),
         ({"key_env": 5}, "key_env must be the name of an environment variable"),
         ({"parameters": "hot"}, "parameters must be a table"),
+        ({"parameters": {"model": "x"}}, "parameters may not have 'model'"),
     ],
     ids=str,
 )
@@ -155,3 +156,68 @@ def test_an_address_may_not_hold_a_password_and_it_is_not_repeated() -> None:
 def test_an_address_that_no_path_can_be_joined_to_is_refused(end: str) -> None:
     with pytest.raises(BadSettings, match=r"must end in its path"):
         checked_url(f"https://h/v1{end}", where="--base-url")
+
+
+KEY, TOKEN = {"ANTHROPIC_API_KEY": "k"}, {"ANTHROPIC_AUTH_TOKEN": "t"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "variable", "header"),
+    [
+        (KEY, "ANTHROPIC_API_KEY", "x-api-key"),
+        (TOKEN, "ANTHROPIC_AUTH_TOKEN", "authorization"),
+        ({**KEY, **TOKEN}, "ANTHROPIC_API_KEY", "x-api-key"),
+        ({"ANTHROPIC_API_KEY": " ", **TOKEN}, "ANTHROPIC_AUTH_TOKEN", "authorization"),
+        ({"ANTHROPIC_AUTH_TOKEN": " "}, "ANTHROPIC_API_KEY", "x-api-key"),
+    ],
+    ids=["a key", "a token", "the key wins", "an empty key", "an empty token"],
+)
+def test_a_token_is_taken_where_there_is_no_key(
+    environment: Mapping[str, str], variable: str, header: str
+) -> None:
+    found = find("anthropic", configured={}, environment=environment)
+
+    assert (found.key_env, found.auth) == (variable, header)
+
+
+def test_who_names_a_variable_means_that_one() -> None:
+    mine = {"anthropic": {"key_env": "MINE"}}
+
+    found = find("anthropic", configured=mine, environment=TOKEN)
+
+    assert (found.key_env, found.auth) == ("MINE", "x-api-key")
+
+
+ORGANIZED = {"OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": " proj_1 "}
+
+
+def test_whose_account_it_is_is_said_as_the_official_sdk_says_it() -> None:
+    found = find("openai", configured={}, base_url="http://h/v1", environment=ORGANIZED)
+    none = find("openai", configured={}, environment={"OPENAI_ORG_ID": ""})
+
+    assert found.scope == {"organization": "org-1", "project": "proj_1"}
+    assert found.scope_headers == {"openai-organization": "org-1", "openai-project": "proj_1"}
+    assert (none.scope, none.scope_headers) == ({}, {})
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "openai"])
+def test_no_other_service_hears_of_it(name: str) -> None:
+    found = find(name, configured={}, environment=ORGANIZED, offline=True)
+
+    assert (found.scope, found.scope_headers) == ({}, {})
+
+
+def test_an_organization_that_no_header_can_carry_is_refused() -> None:
+    with pytest.raises(BadSettings, match="OPENAI_ORG_ID: organization must be the id"):
+        find("openai", configured={}, environment={"OPENAI_ORG_ID": "org 1\n2"})
+
+
+@pytest.mark.parametrize("provider", BUILT_IN.values(), ids=BUILT_IN.keys())
+def test_tiers_are_dated_and_fit_what_else_is_known(provider: Provider) -> None:
+    if provider.tiers is None:
+        assert provider.base_url is None
+        return
+
+    assert "checked 20" in provider.tiers.source
+    assert "standard" in provider.tiers.names
+    assert ("batch" in provider.tiers.names) == (provider.batch is not None)

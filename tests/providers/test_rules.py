@@ -175,3 +175,24 @@ def test_any_field_may_hold_what_is_hard_to_read(provider: str, field: str, valu
 
     for line in (inner, *outer):
         assert tally_for(provider).add(1, line, size=1)
+
+
+@pytest.mark.parametrize(
+    ("provider", "param", "rest"),
+    [
+        ("openai", "custom_id", {"method": "POST", "url": "/v1/embeddings"}),
+        ("mistral", "custom_id", {}),
+        ("vertex", "custom_id", {}),
+        ("gemini", "key", {}),
+    ],
+)
+def test_a_name_that_says_nothing_is_not_called_another_kind_of_value(
+    provider: str, param: str, rest: dict[str, Any]
+) -> None:
+    empty, number = ({param: name, **rest} for name in ("", 7))
+
+    said = [
+        problem.message for problem in problems(provider, empty, number) if problem.param == param
+    ]
+
+    assert said == [f"{param!r} is empty", f"{param!r} is not a text"]

@@ -635,9 +635,11 @@ class LearnedContract(Base):
     def test_wishes_are_kept_and_nothing_else_of_a_run(self, store: Store) -> None:
         store.add_run(RUN, [])
 
-        store.save_wishes(replace(RUN, canary=3, keep_remote=True, source="another"))
+        wishes = replace(RUN, canary=3, keep_remote=True, account="k2")
 
-        assert store.run(RUN.id) == replace(RUN, canary=3, keep_remote=True)
+        store.save_wishes(replace(wishes, source="another"))
+
+        assert store.run(RUN.id) == wishes
 
     def test_events_of_some_names_are_found_without_the_others(self, store: Store) -> None:
         store.add_run(RUN, [])

@@ -429,6 +429,9 @@ class TogetherPerformer(Passing):
             if there is None or there in kept:
                 size = kept[there]["bytes"] if there else 0
                 listed.append({"id": file, "filename": said["file_name"], "bytes": size})
+        # What batches have written lies among what was announced, under the same ids as there.
+        written = [one for id, one in kept.items() if id not in self._kept.values()]
+        listed += [{name: one[name] for name in ("id", "filename", "bytes")} for one in written]
         return json_reply({"data": listed})
 
     async def _create(self, operation: Operation) -> Reply:

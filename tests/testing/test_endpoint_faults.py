@@ -342,3 +342,9 @@ def test_a_stopped_endpoint_refuses_connections_and_comes_back_at_its_address() 
         call(endpoint, "three")
 
     assert list(endpoint.ledger.by_prompt) == ["one", "three"]
+
+
+@pytest.mark.parametrize("body", [{"error": "x"}, "text"])
+def test_a_body_that_is_no_bytes_is_refused_where_it_is_written(body: Any) -> None:
+    with pytest.raises(TypeError, match=r"body is the bytes .* not of type (dict|str); encode it"):
+        Status(400, body=body)

@@ -350,6 +350,19 @@ def test_a_call_in_real_time_is_answered_and_booked() -> None:
         assert fake.ledger.billed == 0
 
 
+def test_texts_that_are_embedded_together_are_booked_each_by_itself() -> None:
+    path = f"{EMBEDDER}:batchEmbedContents"
+    with FakeGemini() as fake:
+        single = ok(call(fake, "POST", f"{EMBEDDER}:embedContent", embedding("b")))
+        both = ok(call(fake, "POST", path, {"requests": [embedding("a"), embedding("b")]}))
+        none = call(fake, "POST", path, {"requests": []})
+        bad = call(fake, "POST", path, {"requests": [embedding("a"), {"content": 1}]})
+
+        assert both["embeddings"][1] == single["embedding"] != both["embeddings"][0]
+        assert (none.status, bad.status) == (400, 400)
+        assert len(fake.calls.ledger.executions_of("b")) == 2
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [

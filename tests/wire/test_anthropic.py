@@ -94,6 +94,7 @@ def test_the_input_of_a_tool_is_an_object() -> None:
         ({"temperature": None}, "2023-06-01"),
         ({"top_p": 1}, "2023-06-01"),
         ({"top_k": 1, "max_tokens": 5}, "2023-06-01"),
+        (None, "2023-06-01"),
     ],
 )
 def test_the_version_is_the_newest_that_takes_the_parameters(parameters, version: str) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from anybatch.core.model import Failure
 from anybatch.core.states import OUTCOMES
 from anybatch.wire import anthropic_batch as wire
-from anybatch.wire.answer import Malformed, RequestLine
 from anybatch.wire.anthropic import read_answer, read_failure, write_error
 from anybatch.wire.batch import RemoteBatch, ResultLine
+from anybatch.wire.reading import Malformed, RequestLine
 
 API = "anthropic.messages"
 GOLDEN = Path(__file__).parent / "golden" / "anthropic_results.jsonl"

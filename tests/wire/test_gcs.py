@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anybatch.wire import gcs
-from anybatch.wire.answer import Malformed
 from anybatch.wire.gcs import Place, RemoteObject
+from anybatch.wire.reading import Malformed
 
 AT = datetime(2026, 11, 1, 0, 0, 0, 123456, UTC)
 PLACE = Place("b", "a folder/in.jsonl")

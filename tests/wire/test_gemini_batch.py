@@ -18,9 +18,9 @@ from anybatch.wire import gcs
 from anybatch.wire import gemini_batch as wire
 from anybatch.wire import gemini_files as files
 from anybatch.wire import vertex_batch as vertex
-from anybatch.wire.answer import Malformed, RequestLine
 from anybatch.wire.batch import RemoteBatch, ResultLine
 from anybatch.wire.gemini import read_answer, read_failure
+from anybatch.wire.reading import Malformed, RequestLine
 
 GENERATE: Api = "gemini.generate"
 EMBED: Api = "gemini.embed"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from anybatch.wire import gemini_files as wire
-from anybatch.wire.answer import Malformed
+from anybatch.wire.reading import Malformed
 
 AT = datetime(2026, 11, 1, 0, 0, 0, 123456, UTC)
 DEEP = b"[" * 100_000 + b"]" * 100_000

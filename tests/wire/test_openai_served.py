@@ -180,6 +180,17 @@ def test_an_answer_is_a_line_of_the_output_as_openai_writes_it() -> None:
     )
 
 
+def test_a_line_of_no_order_makes_up_no_ids() -> None:
+    result = Result(n=7, outcome="succeeded", status=200, body=ANSWER)
+
+    _, content = wire.write_line("a", result, order=None, n=7, ending="completed")
+
+    assert content == (
+        b'{"id":null,"custom_id":"a","response":{"status_code":200,"request_id":null,'
+        b'"body":{"id":"x","choices":[]}},"error":null}\n'
+    )
+
+
 def test_a_line_of_the_output_is_read_by_the_clients_side() -> None:
     _, content = written(Result(n=7, outcome="succeeded", status=201, body=ANSWER))
 

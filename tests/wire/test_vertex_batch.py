@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from anybatch.core.model import Api, Failure
 from anybatch.wire import vertex_batch as wire
-from anybatch.wire.answer import Malformed, RequestLine
 from anybatch.wire.batch import RemoteBatch, ResultLine
 from anybatch.wire.gemini import read_answer, read_failure
+from anybatch.wire.reading import Malformed, RequestLine
 
 GENERATE: Api = "gemini.generate"
 EMBED: Api = "gemini.embed"

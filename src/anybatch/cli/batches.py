@@ -13,8 +13,10 @@ from rich.text import Text
 
 from ..core.model import Batch, Remote
 from ..core.quota import Quota, reason
+from ..core.retry import look_after
 from ..core.timing import Usual, span
 from ..engine.decide import Clean, Collect, Poll, Recover, Submit, next_step
+from ..engine.waiting import remark_on
 
 _OVER = ("collected", "cleaned")
 
@@ -61,7 +63,7 @@ def _there(batch: Batch, about: About, now: datetime) -> dict[str, Any]:
         "known": 0 if usual is None else usual.known,
         "late": remote.late.word if is_late and remote.late is not None else None,
         "next": None if batch.status == "cleaned" else _STEPS[type(next_step(batch))],
-        "next_look_s": None if batch.status == "cleaned" else _until(batch, now),
+        "next_look_s": None if batch.status == "cleaned" else round(_until(batch, usual, now)),
         "why": _why(batch, about),
     }
 
@@ -80,9 +82,20 @@ def _since(moment: datetime, now: datetime) -> int:
     return max(0, round((now - moment).total_seconds()))
 
 
-def _until(batch: Batch, now: datetime) -> int:
-    """In so many seconds the next step is due."""
-    return 0 if batch.due is None else max(0, round((batch.due - now).total_seconds()))
+def _until(batch: Batch, usual: Usual | None, now: datetime) -> float:
+    """In so many seconds at most the next step is due.
+
+    A look that saw nothing new is not written down, so of the next one only that much is known.
+    """
+    due = 0.0 if batch.due is None else max(0.0, (batch.due - now).total_seconds())
+    if due or batch.status != "running":
+        return due
+    since = now - ((batch.remote or Remote()).phase_since or now)
+    p50 = None if usual is None else usual.p50
+    return look_after(since, usual=p50, jitter=_LATEST).total_seconds()
+
+
+_LATEST = 1.0
 
 
 def _why(batch: Batch, about: About) -> str | None:
@@ -92,7 +105,7 @@ def _why(batch: Batch, about: About) -> str | None:
         return f"waiting for the {reason(about.held[batch.id])}"
     if remote.late is not None and batch.status == "running":
         return f"{remote.late.word}: {remote.late.why}"
-    return remote.why
+    return remark_on(batch)
 
 
 def print_batches(batches: Sequence[Batch], about: About, *, on: Console, now: datetime) -> None:
@@ -160,7 +173,8 @@ def _next(said: dict[str, Any]) -> str:
     step, seconds = said["next"], said["next_look_s"]
     if step is None:
         return ""
-    return f"{step} in {span(seconds)}" if seconds else f"{step} now"
+    when = "within" if step == _STEPS[Poll] else "in"
+    return f"{step} {when} {span(seconds)}" if seconds else f"{step} now"
 
 
 def _print_stacked(cells: tuple[str, ...], on: Console) -> None:

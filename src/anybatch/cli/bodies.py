@@ -1,45 +1,58 @@
-"""`anybatch results --bodies`: what the service answered, as it is recorded."""
+"""`anybatch results --bodies`: what the service answered, in its own lines of results.
+
+Answers are byte for byte as they came. Of what failed, the service's words are kept; the ids that
+it gave to lines and replies are not.
+"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from ..core.model import NO_BODY, Result
-from ..core.states import exit_code
-from ..datasets.sink import open_sink
+from ..core.model import Api, Result
+from ..core.served import Ending
+from ..core.states import Outcome, exit_code
+from ..datasets.sink import LINES, open_sink
 from ..errors import UsageError
-from .work import open_here
-
-COLUMNS = ("n", "custom_id", "outcome", "status", "body", "failure")
-"""Of each line. `n` is the row's number as in `show-request`; what there is not is null."""
+from ..wire import anthropic_served, gemini_served, openai_served
+from .work import find_here
 
 _AT_ONCE = 256
+_UNRUN: Mapping[Outcome, Ending] = {"expired": "expired", "cancelled": "cancelled"}
 
 
 def bodies_command(word: str, store: Path | None, out: str, *, force: bool) -> int:
-    """Write a JSON line for each row; the run's exit code."""
+    """Write a line for each row that has a result; the run's exit code."""
     if out != "-" and not out.endswith(".jsonl"):
         raise UsageError(f"--bodies are JSON lines; name the file .jsonl, not {out!r}")
-    workspace = open_here(store)
-    run = workspace.store.find_run(word)
-    lines = (_line(n, *named) for n, named in enumerate(workspace.named_results(run)))
+    workspace, run = find_here(word, store)
+    lines = (
+        _line(run.spec.api, n, name, result)
+        for n, (name, result) in enumerate(workspace.named_results(run))
+        if result is not None
+    )
     if not _written(lines, out, force=force):
         print(f"{out} holds these bodies already", file=sys.stderr)
     look = workspace.progress(run)
     return exit_code(look.status, look.counts)
 
 
-def _written(lines: Iterator[list[object]], out: str, *, force: bool) -> bool:
+def _written(lines: Iterator[bytes], out: str, *, force: bool) -> bool:
     """Whether there was anything to write: the same may stand there already."""
     to = "-:jsonl" if out == "-" else out
-    with open_sink(to, columns=COLUMNS, force=force) as sink:
+    with open_sink(to, columns=LINES, force=force) as sink:
         while chunk := list(islice(lines, _AT_ONCE)):
-            sink.write(chunk)
+            sink.write([[line] for line in chunk])
     return not sink.was_there
 
 
-def _line(n: int, name: str | None, result: Result | None) -> list[object]:
-    if result is None:
-        return [n, name, None, None, NO_BODY, None]
-    return [n, name, result.outcome, result.status, result.body, result.failure]
+def _line(api: Api, n: int, name: str, result: Result) -> bytes:
+    """A line of results, as those have it whose api it is."""
+    ending = _UNRUN.get(result.outcome, "completed")
+    match api:
+        case "anthropic.messages":
+            return anthropic_served.write_line(name, result, ending=ending).line
+        case "gemini.generate" | "gemini.embed":
+            return gemini_served.write_line(name, result, ending=ending, inline=False).line
+        case _:
+            return openai_served.write_line(name, result, order=None, n=n, ending=ending).line

@@ -1,18 +1,14 @@
-"""`anybatch gc`: uploads of ours at a provider that nobody waits for any more."""
+"""`anybatch gc`: uploads and results of ours at a provider that nobody waits for any more."""
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
-from ..core.marks import PREFIX, batch_in
 from ..core.model import Spec
 from ..engine.workspace import Workspace
-from ..errors import TransportError
 from ..executors.auth import key_for
 from ..executors.batch import BatchExecutor
 from ..loops import run
-from ..providers.flow import Refused
-from ..providers.provider import Uploaded
+from .leftovers import Found, Leftovers, deleted, find
 from .progress import counted
 from .remote import api_of, open_desk, provider_here, told
 from .report import print_json
@@ -20,18 +16,9 @@ from .work import open_here
 
 FAILED = 4
 _LOOK_ALIKE = (
-    "nothing is deleted. What other stores have uploaded under the same account looks alike: make "
+    "nothing is deleted. What other stores have there under the same account looks alike: make "
     "sure that no run of theirs is under way, then say --yes"
 )
-
-
-class Orphan(NamedTuple):
-    """An upload that no batch in this store waits for."""
-
-    upload: Uploaded
-    deleted: bool = False
-    why: str | None = None
-    """Why it could not be deleted."""
 
 
 def gc_command(
@@ -44,56 +31,61 @@ def gc_command(
     key = key_for(provider, workspace.settings.environment)
     desk = open_desk(provider, spec, key=key, settings=workspace.settings)
     with told(name):
-        orphans, wanted = run(_collect(desk, workspace, yes=yes))
+        found = run(_collect(desk, workspace, name, yes=yes))
     if as_json:
-        print_json({"provider": name, "orphans": list(map(_json, orphans)), "in_use": wanted})
+        print_json({"provider": name, **_json(found)})
     else:
-        _print(name, orphans, wanted, deleting=yes, uploads=api.upload is not None)
-    return FAILED if any(orphan.why for orphan in orphans) else 0
+        _print(name, found, deleting=yes)
+    return FAILED if any(orphan.why for orphan in found.orphans) else 0
 
 
 async def _collect(
-    desk: BatchExecutor, workspace: Workspace, *, yes: bool
-) -> tuple[list[Orphan], int]:
-    """What nobody waits for, deleted if `yes`, and how many uploads are still in use."""
+    desk: BatchExecutor, workspace: Workspace, provider: str, *, yes: bool
+) -> Leftovers:
+    """What is ours there, with what nobody needs deleted if `yes`."""
     try:
-        listed = [file for file in await desk.uploads_like(PREFIX) if batch_in(file.name)]
-        # Asked after the listing: what is listed was planned before, what came since is not listed.
-        orphans = [file for file in listed if not workspace.is_wanted(batch_in(file.name) or "")]
-        found = [await _deleted(desk, file) if yes else Orphan(file) for file in orphans]
-        return found, len(listed) - len(orphans)
+        found = await find(desk, workspace, provider)
+        if not yes:
+            return found
+        return found._replace(orphans=[await deleted(desk, orphan) for orphan in found.orphans])
     finally:
         await desk.close()
 
 
-async def _deleted(desk: BatchExecutor, file: Uploaded) -> Orphan:
-    try:
-        await desk.delete(file.id)
-    except (Refused, TransportError) as e:
-        return Orphan(file, why=str(e))
-    return Orphan(file, deleted=True)
+def _json(found: Leftovers) -> dict[str, object]:
+    orphans = [
+        {"id": one.id, "name": one.name, "deleted": one.deleted, "why": one.why}
+        for one in found.orphans
+    ]
+    kept = [{"id": one.id, "name": one.name} for one in found.kept]
+    return {"orphans": orphans, "kept": kept, "in_use": found.in_use, "running": found.running}
 
 
-def _json(orphan: Orphan) -> dict[str, object]:
-    file, deleted, why = orphan
-    return {"id": file.id, "name": file.name, "deleted": deleted, "why": why}
-
-
-def _print(
-    provider: str, orphans: list[Orphan], wanted: int, *, deleting: bool, uploads: bool
-) -> None:
+def _print(provider: str, found: Leftovers, *, deleting: bool) -> None:
     """The files on stdout, what is to be said of them on stderr."""
-    for file, deleted, why in orphans:
-        end = "deleted" if deleted else f"not deleted: {why}" if why else ""
-        print(f"{file.id}  {file.name}  {end}".rstrip())
-    if not uploads:
-        said = f"{provider} keeps no uploads: its batches carry their requests"
-    elif not orphans:
-        said = f"nothing of ours is left over at {provider}"
-    else:
-        said = f"{counted(len(orphans), 'upload')} at {provider} that no run here waits for"
-    print(said, file=sys.stderr)
-    if wanted:
-        print(f"{counted(wanted, 'upload')} of runs under way left alone", file=sys.stderr)
-    if orphans and not deleting:
+    for one in found.orphans:
+        print(f"{one.id}  {one.name}  {_end(one)}".rstrip())
+    for one in found.kept:
+        print(f"{one.id}  {one.name}  kept: its run has --keep-remote")
+    print(_sum(provider, found), file=sys.stderr)
+    if found.in_use:
+        print(f"{counted(found.in_use, 'file')} of runs under way left alone", file=sys.stderr)
+    if found.kept:
+        said = f"{counted(len(found.kept), 'file')} kept; `anybatch rm` of its run lets go of it"
+        print(said, file=sys.stderr)
+    if found.running:
+        going = counted(len(found.running), "batch", "batches")
+        said = f"{going} of ours still running, for no run here: {', '.join(found.running)}"
+        print(said, file=sys.stderr)
+    if found.orphans and not deleting:
         print(_LOOK_ALIKE, file=sys.stderr)
+
+
+def _end(one: Found) -> str:
+    return "deleted" if one.deleted else f"not deleted: {one.why}" if one.why else ""
+
+
+def _sum(provider: str, found: Leftovers) -> str:
+    if not found.orphans:
+        return f"nothing of ours is left over at {provider}"
+    return f"{counted(len(found.orphans), 'file')} at {provider} that no run here waits for"

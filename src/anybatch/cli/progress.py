@@ -152,7 +152,7 @@ class LiveDisplay:
         line.add_row(*([bar] if self._console.width > 2 * _BAR_WIDTH else []), far)
         below = [_one_line(yields(progress), style="dim")]
         if progress.waiting is not None:
-            below.append(_one_line([f"waiting: {progress.waiting}"], style="yellow"))
+            below.append(Text(f"waiting: {progress.waiting}", style="yellow", overflow="fold"))
         return Group(line, *below)
 
 

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ..core.model import Run
-from ..core.states import OUTCOMES
+from ..core.retry import invalid_in_canary
+from ..core.states import OUTCOMES, TRIPPING
 from ..engine.events import Progress
 from ..engine.workspace import Report
 from .progress import counted, ranked
@@ -20,12 +21,12 @@ def print_json(value: object) -> None:
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
-def progress_json(progress: Progress) -> dict[str, Any]:
-    """A run, as machines read it."""
+def progress_json(progress: Progress, *, status: str | None = None) -> dict[str, Any]:
+    """A run, as machines read it. `status`: what is known better than its record says."""
     run = progress.run
     return {
         "id": run.id,
-        "status": progress.status,
+        "status": status or progress.status,
         "why": run.why,
         "source": run.source,
         "model": _model(progress),
@@ -44,10 +45,10 @@ def progress_json(progress: Progress) -> dict[str, Any]:
     }
 
 
-def report_json(report: Report, *, out: str | None) -> dict[str, Any]:
+def report_json(report: Report, *, out: str | None, status: str | None = None) -> dict[str, Any]:
     """A report, as machines read it."""
     return {
-        **progress_json(report.progress),
+        **progress_json(report.progress, status=status),
         "repeated_at_most": report.repeated,
         "set_aside": report.set_aside,
         "were_late": report.were_late,
@@ -98,6 +99,8 @@ def _lines(report: Report) -> list[str]:
     said = [f"{usage.tokens_in:,} tokens in{cached}, {usage.tokens_out:,} out"]
     if run.skipped:
         said.append(f"left out: {counted(run.skipped, 'bad row')}")
+    if report.progress.waiting is not None:
+        said.append(f"waits: {report.progress.waiting}")
     if report.repeated:
         said.append(
             f"after a crash at most {counted(report.repeated, 'call')} were made a second time"
@@ -132,11 +135,24 @@ def way_back(run: Run) -> str:
     )
 
 
+def _is_held_by_canary(progress: Progress) -> bool:
+    """Whether it stopped for its first rows: what they were answered stays as it is."""
+    run, counts = progress.run, progress.counts
+    first_only = progress.done <= run.canary
+    said_nothing_else = TRIPPING.isdisjoint(counts)
+    return first_only and said_nothing_else and invalid_in_canary(counts) is not None
+
+
 def _ways_on(progress: Progress, at_work: bool) -> list[str]:
     """What the user can do next, where there is something."""
     run = progress.run
     if progress.status == "stopped":
-        return [f"stopped: {run.why}. Mend that and run the same command again; it goes on"]
+        again = "Mend that and run the same command again; it goes on"
+        if _is_held_by_canary(progress):
+            again = (
+                f"The same command alone stops here again; with --no-canary run {run.id} goes on"
+            )
+        return [f"stopped: {run.why}. {again}"]
     if progress.status == "running" and at_work:
         return [f"a process works on it; follow it with: anybatch watch {run.id}"]
     if progress.status == "running":

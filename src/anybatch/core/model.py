@@ -105,6 +105,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     ms: int = 0
     """From the first send to the last byte, waiting between tries included."""
 
+    def value(self) -> Any:
+        """`body` as Python values."""
+        return msgspec.json.decode(self.body)
+
 
 Counts = dict[Outcome, int]
 
@@ -149,14 +153,15 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sent_there: datetime | None = None
     """The same moment by the provider's clock, which may be hours off ours."""
     looks: int = 0
-    """So often it was looked for in vain since."""
+    """So often it was looked for in vain since; of one that has ended, a file of its results."""
     not_ours: tuple[str, ...] = ()
     """Batches that are not what we look for: their results showed that they are somebody else's, or
     they are earlier attempts that the provider did not take."""
     id: str | None = None
     """The provider's id of the batch."""
-    found: bool = False
-    """Whether it was found by a search, and not told in the answer to its submission."""
+    guessed: bool = False
+    """Whether it was found by its size and its time alone, and none of its results bears a name of
+    ours yet: it may be somebody else's."""
     confirmed: bool = False
     """Whether the provider was seen to know it by that id."""
     status: str | None = None
@@ -183,6 +188,8 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether we asked the provider to cancel it."""
     tries: int = 0
     """So often in a row the present step failed."""
+    failing_since: datetime | None = None
+    """Since when no step gets through: nothing of use is heard from the provider."""
     why: str | None = None
     """Why it waits, or what last went wrong."""
 

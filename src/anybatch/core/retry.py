@@ -1,10 +1,11 @@
 """A failed result -> again (when, and how changed) or give up."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from fractions import Fraction
 
 from .model import Batch, Counts
-from .states import BREAKER_AFTER, OUTCOMES, Outcome
+from .states import BREAKER_AFTER, OUTCOMES, SILENT_AFTER, TRIPPING, Outcome
 
 MAX_TRIES = 5
 """So often a real-time call is made within one wave."""
@@ -79,7 +80,7 @@ def summed(a: Counts, b: Counts) -> Counts:
     return {outcome: a.get(outcome, 0) + b.get(outcome, 0) for outcome in {**a, **b}}
 
 
-def standing(batches: "list[Batch] | tuple[Batch, ...]") -> Counts:
+def standing(batches: Iterable[Batch]) -> Counts:
     """The rows' present outcomes: every result that no later wave has taken over."""
     total: Counts = {}
     for batch in batches:
@@ -107,9 +108,47 @@ def invalid_in_canary(counts: Counts) -> tuple[int, int] | None:
     return (judged - valid, judged) if valid < _ENOUGH_VALID * judged else None
 
 
-def tripped(counts: Counts) -> Outcome | None:
-    """The outcome that stops the run, once there are enough of its kind."""
-    tripping = {o: c for o, c in counts.items() if OUTCOMES[o].trips_breaker}
-    if sum(tripping.values()) < BREAKER_AFTER:
-        return None
-    return max(tripping, key=lambda outcome: tripping[outcome])
+def tripped(batches: Iterable[Batch]) -> Outcome | None:
+    """The outcome that stops the run, once there are enough errors of its kind."""
+    seen = list(batches)
+    errors = _errors_in(seen)
+    if sum(errors.values()) >= BREAKER_AFTER:
+        return _commonest(errors)
+    return "network" if _nobody_answers(seen) else None
+
+
+def _nobody_answers(batches: Iterable[Batch]) -> bool:
+    """Whether no call got an answer, of so many that there is nobody to give one."""
+    counts = standing(batches)
+    return counts.keys() == {"network"} and counts["network"] >= SILENT_AFTER
+
+
+def refusal_of(batches: Iterable[Batch]) -> Outcome | None:
+    """What these batches say of the key, the account or the model that all others would meet."""
+    return _commonest(_errors_in(batches))
+
+
+def _commonest(errors: Counts) -> Outcome | None:
+    return max(errors, key=lambda outcome: errors[outcome], default=None)
+
+
+def _errors_in(batches: Iterable[Batch]) -> Counts:
+    """How often it was said, of each outcome that trips the breaker: by calls, not by rows."""
+    total: Counts = {}
+    for batch in batches:
+        if not TRIPPING.isdisjoint(batch.counts):
+            total = summed(total, _errors_of(batch))
+    return total
+
+
+def _errors_of(batch: Batch) -> Counts:
+    """A call in real time, or a line of results, is refused for one row; a batch for all of its."""
+    left = {o: c for o, c in standing([batch]).items() if o in TRIPPING}
+    return dict.fromkeys(left, 1) if _is_refused_whole(batch) else left
+
+
+def _is_refused_whole(batch: Batch) -> bool:
+    """Whether no row of it was asked: it was not taken, or found wanting when it was."""
+    if batch.executor != "batch":
+        return False
+    return batch.remote is None or batch.remote.id is None or bool(batch.remote.failed)

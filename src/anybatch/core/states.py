@@ -119,8 +119,11 @@ COME_BACK_FOR: frozenset[Outcome] = frozenset(
 """What the same command, typed again, asks again: the reason may be gone by then."""
 
 TRIPPING = frozenset(outcome for outcome, rule in OUTCOMES.items() if rule.trips_breaker)
+SILENT_AFTER = 32
+"""So many rows without an answer stop a run in which no other row has got one."""
 BREAKER_AFTER = 3
-"""So many results of a kind that trips the breaker stop a run."""
+"""So many errors of a kind that trips the breaker stop a run. An error is a call that was refused,
+or a line of results that says so: a batch that was refused is one, however many rows it holds."""
 
 
 def status_of(

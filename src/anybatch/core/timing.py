@@ -13,6 +13,8 @@ KEPT = 100
 
 _LEAST = timedelta(minutes=1)
 """What takes less is not slow, however quick others were: we do not look more often."""
+_FAILS_FOR = timedelta(minutes=10)
+"""What lasts no longer passes by itself, and nobody needs to hear of it."""
 _TIMES_P95 = 3
 _SHARE_OF_WINDOW = 0.6
 """Of the provider's window, without a row done."""
@@ -66,10 +68,15 @@ def lateness(
     """What is unusual about how long a batch is taking; None: nothing is.
 
     `slow`: longer in its phase than 95 % are. `stuck`: three times that without a row more done, or
-    beyond the provider's `window`, or for most of it with no row done at all.
+    beyond the provider's `window`, or for most of it with no row done at all; or no step of it gets
+    through.
     """
     remote = batch.remote
-    if batch.status != "running" or remote is None or remote.sent_at is None:
+    if remote is None:
+        return None
+    if remote.failing_since is not None and now - remote.failing_since > _FAILS_FOR:
+        return Late(word="stuck", why=f"no step of it gets through: {remote.why}")
+    if batch.status != "running" or remote.sent_at is None:
         return None
     age = now - remote.sent_at
     if window is not None and age > window:

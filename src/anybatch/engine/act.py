@@ -28,7 +28,7 @@ from .recorder import Recorder
 from .waves import numbers_path
 
 DRAIN = timedelta(seconds=4)
-"""So long what is in flight may finish after a stop."""
+"""So long what is in flight may finish after a stop, where it is worth waiting for."""
 
 _CANCELLED_AT_ONCE = 1_000
 
@@ -86,7 +86,8 @@ async def answer(work: Work, batch: Batch, executor: CallExecutor, *, stop: asyn
 
     async def ask(recorder: Recorder, requests: Iterator[Request]) -> None:
         answering = executor.answer(requests, read=reader.read, record=recorder.record, stop=stop)
-        if not await until(answering, stop=stop, grace=DRAIN):
+        grace = DRAIN if executor.drains else timedelta()
+        if not await until(answering, stop=stop, grace=grace):
             work.note_open_calls("batch.abandoned", recorder.batch)
 
     await record(work, batch, ask, backlog=executor.backlog)
@@ -205,10 +206,17 @@ _CANCELS = 100
 async def break_off(task: "asyncio.Task[None]") -> None:
     """Cancel `task` until it is over: now and then the HTTP client swallows a cancellation.
 
-    One that heeds none of many is left to end by itself.
+    One that heeds none of many is left to end by itself. Who is cancelled meanwhile hears of it
+    then: to leave at once would leave `task` to itself, for a group cancels only once.
     """
+    cancelled: asyncio.CancelledError | None = None
     for _ in range(_CANCELS):
         if task.done():
-            return
+            break
         task.cancel()
-        await asyncio.wait((task,), timeout=_CANCEL_EVERY.total_seconds())
+        try:
+            await asyncio.wait((task,), timeout=_CANCEL_EVERY.total_seconds())
+        except asyncio.CancelledError as e:
+            cancelled = e
+    if cancelled is not None:
+        raise cancelled

@@ -8,7 +8,7 @@ that says so. A result that has lost its name is told by its request, where that
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..core.ids import custom_id, number_in
 from ..core.model import Batch, Failure, Remote, Request, Result
@@ -57,17 +57,17 @@ class Collected:
         self._repeated = 0
         self._conflicts: list[int] = []
 
-    def is_anothers(self) -> bool:
-        """Whether there are lines with names, and not one of them is ours."""
+    def whose(self) -> Literal["ours", "anothers", "unknown"]:
+        """Ours, if a line bears a name of ours; unknown, if none bears any."""
         lines, some = self._lines(), False
         with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
             ours = self._numbers()
             while chunk := _chunk(lines):
                 asked = self._asked(chunk, ours, requests)
                 if any(line.custom_id in asked for line in chunk):
-                    return False
+                    return "ours"
                 some = some or any(line.custom_id is not None for line in chunk)
-        return some
+        return "anothers" if some else "unknown"
 
     def _numbers(self) -> "range | frozenset[int]":
         numbers = act.numbers_of(self._work.store, self._batch)

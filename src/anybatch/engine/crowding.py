@@ -1,4 +1,4 @@
-"""A batch that its provider did not take because too much waits there: learn, cut it, or wait."""
+"""A batch that its provider did not take for its size, or because too much waits there already."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -75,6 +75,17 @@ async def too_much(on: RemoteWork, batch: Batch, failure: Failure) -> None:
     soon = backoff(refused, asked=None, jitter=on.jitter())
     rest = soon if here.batches or refusal.rate else pause_after(refused)
     await let_go(on, replace(batch, status="planned"), again, after=rest)
+
+
+async def too_large(on: RemoteWork, batch: Batch, refused: Result) -> None:
+    """Cut a batch that is refused for its size, however little waits; a single request has failed.
+
+    Halves, because nobody says how much would do.
+    """
+    if batch.size == 1 or batch.answered:
+        await fail_all(on, batch, refused)
+        return
+    await _cut(on, batch, "requests", (batch.size + 1) // 2)
 
 
 def _waiting_beside(on: RemoteWork, batch: Batch) -> tuple[Load, Load]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from ..core.model import Batch, Counts, Late, Run
+from ..core.model import Batch, Late, Run
 from ..core.quota import Load, Quota, held_by, load_of, total, waits_there
-from ..core.retry import invalid_in_canary, left_to_retry, standing, summed, tripped
-from ..core.states import OUTCOMES
+from ..core.retry import invalid_in_canary, left_to_retry, refusal_of, standing, tripped
+from ..core.states import OUTCOMES, Outcome
 from ..core.timing import Usual, is_news, lateness
 
 
@@ -93,6 +93,11 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing can be learned now of what is left. It stays as it is, for who comes later."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Every row has its outcome."""
 
@@ -103,7 +108,13 @@ LISTED_FROM = 5
 Remotely = Submit | Recover | CancelRemote | Collect | Clean
 """The steps of a batch that goes through a provider's batch API, but for looking at it."""
 
-Action = Answer | Cancel | Remotely | Poll | Alert | Retry | Stop | Finish
+Action = Answer | Cancel | Remotely | Poll | Alert | Retry | Stop | Leave | Finish
+
+LONGEST_PAUSE = timedelta(minutes=30)
+"""Nothing is put off for longer: what is, was put off by a clock that was ahead."""
+
+_TRIED_FOR = timedelta(hours=24)
+"""So long a process goes on with batches of which no step gets through."""
 
 STEPS_AT_ONCE = 4
 """Steps of one kind that a process takes at once: so none waits until many of another are over."""
@@ -135,6 +146,13 @@ class Snapshot:
     """Whether this process is asking a provider how batches are."""
     looks: Mapping[str, datetime] = field(default_factory=dict)
     """When this process looks again at batches in which it last saw nothing new."""
+    longest_pause: timedelta = LONGEST_PAUSE
+    began: datetime | None = None
+    """When this process began to work on the run."""
+
+    def is_past(self, moment: datetime, now: datetime) -> bool:
+        """Whether what was put off until `moment` is due: a clock may have been set back since."""
+        return moment <= now or moment - now > self.longest_pause
 
 
 def decide(seen: Snapshot, now: datetime) -> list[Action]:
@@ -150,44 +168,83 @@ def decide(seen: Snapshot, now: datetime) -> list[Action]:
 
 
 def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
-    cause = tripped(standing(seen.batches))
+    cause = tripped(seen.batches)
     unanswered = [batch for batch in seen.batches if not _is_answered(batch)]
+    uncleaned = [batch for batch in seen.batches if _is_uncleaned(batch)]
     if cause is not None:
         # What a provider has taken is paid for: it is waited for and fetched before we stop.
         taken = [batch for batch in unanswered if _is_taken(batch)]
-        why = f"{cause}: {OUTCOMES[cause].meaning}"
-        return _steps(taken, now, seen) if taken else [Stop(why=why)]
-    if seen.run.canary:
-        canary = [batch for batch in seen.batches if _is_canary(batch, seen.run)]
+        if taken and not _none_gets_through(taken, now, seen):
+            return _steps([*taken, *uncleaned], now, seen)
+        return _last(Stop(why=_of_refusal(cause)), uncleaned, now, seen)
+    if seen.run.canary and not _are_others_sent(seen):
+        canary = [batch for batch in seen.batches if batch.first < seen.run.canary]
         if not all(map(_is_answered, canary)):
-            return _steps([b for b in canary if not _is_answered(b) or _is_uncleaned(b)], now, seen)
-        bad = invalid_in_canary(_counts_of(canary))
+            return _attempts([b for b in canary if not _is_cleaned(b)], now, seen)
+        bad = invalid_in_canary(standing(canary))
         if bad is not None:
-            return [Stop(why=_of_canary(*bad))]
-    uncleaned = [batch for batch in seen.batches if _is_uncleaned(batch)]
+            cause = refusal_of(canary)
+            why = _of_canary(*bad) if cause is None else _of_refusal(cause)
+            return _last(Stop(why=why), uncleaned, now, seen)
     if unanswered:
-        return _steps([*unanswered, *uncleaned], now, seen)
+        return _attempts([*unanswered, *uncleaned], now, seen)
     if any(left_to_retry(batch, budgeted=seen.run.budgeted) for batch in seen.batches):
         return [Retry()]
-    return _steps(uncleaned, now, seen) if uncleaned else [Finish()]
+    return _last(Finish(), uncleaned, now, seen)
 
 
-def _is_canary(batch: Batch, run: Run) -> bool:
-    """Whether it holds rows that are tried first. It may have been cut."""
-    return batch.wave == 1 and batch.first < run.canary
+def _last(
+    end: Stop | Finish, uncleaned: list[Batch], now: datetime, seen: Snapshot
+) -> list[Action]:
+    """What is left to do before the `end`: nobody would come back for what is all here."""
+    return _steps(uncleaned, now, seen) if uncleaned else [end]
 
 
-def _counts_of(batches: list[Batch]) -> Counts:
-    counts: Counts = {}
-    for batch in batches:
-        counts = summed(counts, batch.counts)
-    return counts
+def _attempts(batches: list[Batch], now: datetime, seen: Snapshot) -> list[Action]:
+    """The next steps, unless none has got through for so long that nobody waits any more."""
+    unanswered = [batch for batch in batches if not _is_answered(batch)]
+    if _none_gets_through(unanswered, now, seen):
+        return [Stop(why=_of_failing(unanswered))]
+    return _steps(batches, now, seen)
+
+
+def _none_gets_through(batches: list[Batch], now: datetime, seen: Snapshot) -> bool:
+    return all(_gets_not_through(batch, now, seen) for batch in batches)
+
+
+def _gets_not_through(batch: Batch, now: datetime, seen: Snapshot) -> bool:
+    """Whether this process has tried for long enough to take any step of a batch."""
+    since = None if batch.remote is None else batch.remote.failing_since
+    if since is None:
+        return False
+    return now - max(since, seen.began or since) > _TRIED_FOR
+
+
+def _of_failing(batches: list[Batch]) -> str:
+    first = batches[0]
+    why = first.remote.why if first.remote is not None else None
+    others = f" and of {len(batches) - 1} others" if len(batches) > 1 else ""
+    return f"for a day no step of batch {first.id}{others} got through at the provider: {why}"
+
+
+def _are_others_sent(seen: Snapshot) -> bool:
+    """Whether more went out than the rows that are tried first: these have been good enough.
+
+    Until then every batch begins with one of them: they may have been cut, or asked once more.
+    """
+    others = (batch for batch in seen.batches if batch.first >= seen.run.canary)
+    return any(batch.status != "planned" for batch in others)
+
+
+def _of_refusal(cause: Outcome) -> str:
+    return f"{cause}: {OUTCOMES[cause].meaning}"
 
 
 def _of_canary(invalid: int, judged: int) -> str:
     return (
         f"{invalid} of the first {judged} rows have no valid answer, so the others were not sent; "
-        "mend the prompt or the schema, or go on with --no-canary"
+        "mend the prompt or the schema, which makes a new run, or have the others sent all the "
+        "same by --no-canary"
     )
 
 
@@ -196,6 +253,8 @@ def _wind_up(seen: Snapshot, now: datetime) -> list[Action]:
     uncleaned = [batch for batch in seen.batches if _is_uncleaned(batch)]
     if not unanswered and not uncleaned:
         return [Finish()]
+    if not uncleaned and _none_gets_through(unanswered, now, seen):
+        return [Leave()]
     return _steps([*unanswered, *uncleaned], now, seen, ending=True)
 
 
@@ -213,12 +272,11 @@ def _steps(
             continue
         late = None if seen.looking else _unsaid(batch, now, seen)
         action = _ending(batch) if ending else next_step(batch)
-        # What is given up unsent need not wait for its moment.
         if late is not None:
             actions.append(Alert(batch=batch, late=late))
         elif isinstance(action, Poll):
             (waiting if _is_worth_a_look(batch, now, seen) else not_yet).append(batch)
-        elif not isinstance(action, Cancel | CancelRemote) and not _is_due(batch, now):
+        elif not (_is_due(batch, now, seen) or _is_at_once(action)):
             continue
         elif isinstance(action, Answer | Cancel):
             free -= 1
@@ -231,6 +289,14 @@ def _steps(
         listed = len(waiting) + len(not_yet) >= LISTED_FROM
         actions.append(Poll(batches=(*waiting, *(not_yet if listed else ()))))
     return actions
+
+
+def _is_at_once(action: Action) -> bool:
+    """Whether a step need not wait for its moment: to give up, unless that failed a moment ago."""
+    if isinstance(action, CancelRemote):
+        remote = action.batch.remote
+        return remote is None or not (remote.tries or remote.failing_since)
+    return isinstance(action, Cancel)
 
 
 def _unsaid(batch: Batch, now: datetime, seen: Snapshot) -> Late | None:
@@ -258,7 +324,7 @@ def held_back(seen: Snapshot, now: datetime) -> dict[str, Quota]:
         quota = held_by(load, seen.elsewhere + ours, seen.quotas, now)
         if quota is not None and ours.batches:
             held[batch.id] = quota
-        elif _is_due(batch, now) and _is_free(batch, now, seen):
+        elif _is_due(batch, now, seen) and _is_free(batch, now, seen):
             ours += load
     return held
 
@@ -275,7 +341,8 @@ def _goes(batch: Batch, seen: Snapshot) -> bool:
 
 
 def _is_worth_a_look(batch: Batch, now: datetime, seen: Snapshot) -> bool:
-    return _is_due(batch, now) and seen.looks.get(batch.id, now) <= now
+    looks = seen.looks.get(batch.id)
+    return _is_due(batch, now, seen) and (looks is None or seen.is_past(looks, now))
 
 
 def next_step(batch: Batch) -> Answer | Remotely | Poll:
@@ -297,10 +364,14 @@ def next_step(batch: Batch) -> Answer | Remotely | Poll:
 
 
 def _ending(batch: Batch) -> Cancel | Remotely | Poll:
-    """The next step of a batch of a cancelled run: what is paid for is fetched all the same."""
+    """The next step of a batch of a cancelled run: what is paid for is fetched all the same.
+
+    A batch that was only guessed is waited for: it may be somebody else's, and is not ours to end.
+    """
     if not _is_taken(batch) and not _is_answered(batch):
         return Cancel(batch=batch)
-    if batch.status == "running" and batch.remote is not None and not batch.remote.cancelled:
+    remote = batch.remote
+    if batch.status == "running" and remote and not (remote.cancelled or remote.guessed):
         return CancelRemote(batch=batch)
     step = next_step(batch)
     assert not isinstance(step, Answer)
@@ -310,6 +381,17 @@ def _ending(batch: Batch) -> Cancel | Remotely | Poll:
 def _may_exist(batch: Batch) -> bool:
     """Whether a submission is under way whose answer we do not have."""
     return batch.remote is not None and batch.remote.sent_at is not None
+
+
+def may_lie_there(batch: Batch) -> bool:
+    """Whether a provider may have anything of it: the batch itself, its upload, its results."""
+    remote = batch.remote
+    if remote is None or batch.status == "cleaned":
+        return False
+    if remote.sent_at is not None or remote.id is not None or remote.input_file is not None:
+        return True
+    # The answer to an upload may have been lost, unless each one was refused.
+    return batch.status != "collected" or remote.tries > 0
 
 
 def _is_taken(batch: Batch) -> bool:
@@ -331,13 +413,18 @@ def _is_answered(batch: Batch) -> bool:
     assert_never(batch.status)
 
 
+def _is_cleaned(batch: Batch) -> bool:
+    """Whether nothing is left to do about the batch."""
+    return _is_answered(batch) and not _is_uncleaned(batch)
+
+
 def _is_uncleaned(batch: Batch) -> bool:
     """Whether a provider still keeps something of a batch that is all here."""
     return batch.status == "collected" and batch.remote is not None
 
 
-def _is_due(batch: Batch, now: datetime) -> bool:
-    return batch.due is None or batch.due <= now
+def _is_due(batch: Batch, now: datetime, seen: Snapshot) -> bool:
+    return batch.due is None or seen.is_past(batch.due, now)
 
 
 def _is_free(batch: Batch, now: datetime, seen: Snapshot) -> bool:

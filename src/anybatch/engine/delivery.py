@@ -20,6 +20,7 @@ from ..store.rows import read_rows
 from ..store.store import Store
 from ..wire.jsonl import number_of, read_result
 from .answers import Reader
+from .readymade import declined_result
 
 _CHUNK = 512
 _LOOKED_UP = 16384
@@ -60,11 +61,20 @@ def results(store: Store, run: Run) -> Iterator[Result | None]:
 
     All journals are held against their checksums before the first one is given.
     """
+    if run.state == "ended" and not store.batches(run.id):
+        yield from _declined(store, run)
+        return
     places = _places(store, run)
     with _Segments(places.files) as segments:
         for start in range(0, run.total, _LOOKED_UP):
             numbers = range(start, min(start + _LOOKED_UP, run.total))
             yield from _results(places, numbers, segments)
+
+
+def _declined(store: Store, run: Run) -> Iterator[Result | None]:
+    """The results of a run without batches: its requests were declined as they came in."""
+    for n, row in enumerate(read_rows(store.folder(run.id), count=run.total)):
+        yield declined_result(n, row)
 
 
 class _Segments:

@@ -18,7 +18,7 @@ from ..clock import Clock
 from ..core.model import Batch, Run
 from ..core.plan import LimitsOf
 from ..core.quota import Load, Quota
-from ..core.retry import standing, tripped
+from ..core.retry import tripped
 from ..core.states import TRIPPING, BatchStatus, RunState
 from ..core.timing import Usual, usual_of
 from ..effects import Probe, unwatched
@@ -31,6 +31,7 @@ from . import act, remote
 from .act import Work
 from .crowding import waiting_elsewhere
 from .decide import (
+    LONGEST_PAUSE,
     Action,
     Alert,
     Answer,
@@ -39,6 +40,7 @@ from .decide import (
     Clean,
     Collect,
     Finish,
+    Leave,
     Poll,
     Recover,
     Remotely,
@@ -157,6 +159,9 @@ class _Fulfilment:
         self._held: Mapping[str, Quota] = {}
         """The batches that may not be submitted yet, each with the limit it waits for."""
         self._set_aside = 0
+        self._began = engine.clock.now()
+        self._leaves = False
+        """Whether to end though the run is not over: of what is left nothing can be learned."""
         self._next_report = 0.0
         self._work = Work(
             run=run,
@@ -201,7 +206,8 @@ class _Fulfilment:
                 self._held = held_back(seen, now)
                 for action in decide(seen, now):
                     await self._act(action, tasks)
-            over = self._run.state in ("ended", "stopped") or self._stop.is_set()
+            stopped = self._leaves or self._stop.is_set()
+            over = stopped or self._run.state in ("ended", "stopped")
             if over and not self._ours and self._looking is None:
                 return
             await self._wait()
@@ -257,6 +263,8 @@ class _Fulfilment:
             window=self._engine.at_provider.window,
             looking=self._looking is not None,
             looks=self._looks,
+            longest_pause=max(LONGEST_PAUSE, self._engine.search),
+            began=self._began,
         )
 
     async def _act(self, action: Action, tasks: asyncio.TaskGroup) -> None:
@@ -268,7 +276,8 @@ class _Fulfilment:
             case Cancel(batch=batch):
                 await self._take(Cancel, batch, tasks, partial(act.cancel, self._work))
             case Alert(batch=batch, late=late):
-                await self._take(Alert, batch, tasks, partial(remote.alert, self._work, late))
+                tell = partial(remote.alert, self._work, late)
+                await self._take(Alert, batch, tasks, tell, status=batch.status)
             case Submit() | Recover() | CancelRemote() | Collect() | Clean():
                 await self._take_step(action, tasks)
             case Poll(batches=batches):
@@ -278,6 +287,8 @@ class _Fulfilment:
                 await self._on_thread(self._plan_wave)
             case Stop(why=why):
                 await self._settle("stopped", why=why)
+            case Leave():
+                self._leaves = True
             case Finish():
                 await self._settle("ended")
             case _:
@@ -382,7 +393,7 @@ class _Fulfilment:
         """Called after every commit, up to a thousand times a second."""
         # Who works on a batch does not know which of its results a new wave took over meanwhile.
         self._seen[batch.id] = replace(batch, retried=self._seen[batch.id].retried)
-        if not TRIPPING.isdisjoint(batch.counts) and tripped(standing(list(self._seen.values()))):
+        if not TRIPPING.isdisjoint(batch.counts) and tripped(self._seen.values()):
             self._halt.set()
         if self._clock.monotonic() >= self._next_report:
             self._report()
@@ -399,7 +410,13 @@ class _Fulfilment:
         for executor in (self._executor, self._batches):
             if executor is not None and executor.waiting is not None:
                 return executor.waiting
-        return waiting_for(self._seen.values(), self._held, self._clock.now())
+        return waiting_for(
+            self._seen.values(),
+            self._held,
+            self._clock.now(),
+            looks=self._looks,
+            looking=self._looking is not None,
+        )
 
     async def _wait(self) -> None:
         """Until one of our batches is done, we are told to stop, or it is time to look again."""

@@ -37,7 +37,7 @@ def progress(
 ) -> Progress:
     """What the batches of a run add up to."""
     seen = list(batches)
-    counts = standing(seen)
+    counts = standing(seen) if seen else declined(run)
     return Progress(
         run=run,
         status=status_of(run.state, counts, run.total, set_aside=set_aside),
@@ -49,12 +49,18 @@ def progress(
     )
 
 
+def declined(run: Run) -> Counts:
+    """The counts of a run without batches: one that is over was declined as it came in."""
+    return {"bad_request": run.total} if run.state == "ended" and run.total else {}
+
+
 def late_line(batch: Batch) -> str | None:
     """What is unusual about how long a batch takes at its provider; None: nothing is."""
     remote = batch.remote
-    if batch.status != "running" or remote is None or remote.late is None:
+    if batch.status in ("collected", "cleaned") or remote is None or remote.late is None:
         return None
-    return f"batch {batch.id} is {remote.late.word} in {remote.status}: {remote.late.why}"
+    phase = remote.status or batch.status
+    return f"batch {batch.id} is {remote.late.word} in {phase}: {remote.late.why}"
 
 
 SET_ASIDE = ("results.foreign", "results.conflicting")

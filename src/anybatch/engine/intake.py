@@ -75,6 +75,11 @@ def plan(
     except Exception:
         forget(folder)
         raise
+    except KeyboardInterrupt:
+        # It may come at any point: with the run written down, only the mark is left to `sweep`.
+        if not intake.store.has_run(run_id):
+            forget(folder)
+        raise
     if standing.id != run_id:
         forget(folder)
         return standing, False
@@ -188,10 +193,10 @@ class BadRows:
         self._skip = skip
         self.skipped = 0
 
-    def __call__(self, line: int, why: str, *, unit: str = "line") -> None:
+    def __call__(self, line: int, why: str, *, unit: str = "line", mend: str = "it") -> None:
         if not self._skip:
             raise BadInput(
-                f"{self._name!r}, {unit} {line}: {why}. Mend it, or leave such rows out with "
+                f"{self._name!r}, {unit} {line}: {why}. Mend {mend}, or leave such rows out with "
                 "--bad-rows skip"
             )
         self.skipped += 1
@@ -312,7 +317,7 @@ def _rendered(
             rendered.append(request)
             kept.append(row)
         except BadRow as e:
-            bad(number, str(e), unit="row")
+            bad(number, str(e), unit="row", mend=e.mend)
     return kept, rendered
 
 

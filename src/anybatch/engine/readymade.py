@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from ..core.model import Api, Row, Run, Spec
+from ..core.model import Api, Failure, Result, Row, Run, Spec
 from ..core.served import Declined, Ready
 from ..core.template import Rendered
 from ..store.files import fsync_folder
@@ -156,6 +156,13 @@ class DeclinedRun:
 def _declined(request: Declined) -> Row:
     said = {"status": request.status, "message": request.message, "code": request.code}
     return {"custom_id": request.name, "declined": said}
+
+
+def declined_result(n: int, row: Row) -> Result:
+    """What became of a request that was not sent: as if it had been refused where it would be."""
+    said = row["declined"]
+    why = Failure(message=said["message"], code=said["code"])
+    return Result(n=n, outcome="bad_request", status=said["status"], failure=why)
 
 
 def with_parameters(api: Api, body: bytes, parameters: Mapping[str, Any]) -> bytes:

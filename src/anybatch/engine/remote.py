@@ -7,14 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 from msgspec.structs import replace
 
 from ..core.ids import custom_id
 from ..core.model import Api, Batch, Failure, Late, Remote, Request, Result
 from ..core.retry import backoff, look_after
-from ..core.states import Outcome
 from ..core.timing import Timing
 from ..effects import effect
 from ..errors import Ambiguous, TransportError
@@ -25,12 +24,25 @@ from ..wire.batch import RemoteBatch
 from . import act
 from .act import Work
 from .collect import Collected
-from .crowding import too_much
-from .decide import LISTED_FROM, CancelRemote, Clean, Collect, Recover, Remotely, Submit
+from .crowding import too_large, too_much
+from .decide import (
+    LISTED_FROM,
+    CancelRemote,
+    Clean,
+    Collect,
+    Recover,
+    Remotely,
+    Submit,
+    may_lie_there,
+)
 from .recorder import Recorder
+from .search import found_there, is_anothers, look_again
 from .steps import (
+    GIVE_UP,
+    PASSING,
     RemoteWork,
     fail_all,
+    failing,
     input_of,
     let_go,
     note,
@@ -47,15 +59,11 @@ from .steps import (
 _LOOKS = (1 / 3, 2 / 3)
 """When a submission whose answer was lost is not found, it is looked for again after so much of the
 time that a search takes; after the last look it is certain enough that it never arrived."""
-_GIVE_UP = 5
-"""So often a batch is not there, or cannot be cleaned up, before we believe it."""
 _GONE_FILE = 20
 """So often a file of results is not there before we believe it: some minutes in all."""
-_RUNS = 1_000
-"""Of so many runs it is known which batches at a provider are theirs."""
 _GONE_PAUSE = timedelta(minutes=3)
-_PASSING: tuple[Outcome, ...] = ("rate_limited", "server_error")
-"""Refusals that may be over in a moment."""
+_AFTER_TROUBLE = timedelta(minutes=3)
+"""A look that told nothing is followed by one as at a batch that is so long in its phase."""
 _SURE_FOR = timedelta(minutes=1)
 _SURE_SHARE = 4
 """How long a phase took is known only if the look before was not long ago, or not by its length."""
@@ -159,9 +167,12 @@ def _write(
 
 
 def _is_old(on: RemoteWork, remote: Remote) -> bool:
-    """Whether an upload has waited so long that the provider may delete it at any time."""
+    """Whether an upload has waited so long that the provider may delete it at any time.
+
+    It is so until it is deleted, though it be none of ours any more: it is found by its name.
+    """
     kept = on.executor.api.retention
-    if kept is None or remote.uploaded_at is None or remote.input_file is None:
+    if kept is None or remote.uploaded_at is None:
         return False
     return on.work.now() - remote.uploaded_at > kept / 2
 
@@ -186,15 +197,22 @@ async def _uploaded(on: RemoteWork, batch: Batch, path: Path, *, resumed: bool) 
 
 
 async def _refused(on: RemoteWork, batch: Batch, e: Refused) -> None:
-    """The provider did not take the batch: wait if that may pass, else its requests have failed."""
-    if e.outcome == "rate_limited":
+    """The provider did not take the batch.
+
+    It is cut if it is too large, waits if that may pass; else its requests have failed.
+    """
+    refused = Result(n=0, outcome=e.outcome, status=e.status, failure=e.failure)
+    if e.is_of_size:
+        await too_large(on, batch, refused)
+    elif e.outcome == "rate_limited":
         await too_much(on, batch, e.failure)
-    elif e.outcome in _PASSING:
+    elif e.outcome in PASSING:
         await _later(on, batch, e.failure.message)
     else:
-        await fail_all(
-            on, batch, Result(n=0, outcome=e.outcome, status=e.status, failure=e.failure)
-        )
+        remote = remote_of(batch)
+        # Of what a proxy refused, the upload may have arrived: that counts as a try in vain.
+        remote = replace(remote, tries=remote.tries + 1) if e.is_foreign else remote
+        await fail_all(on, replace(batch, remote=remote), refused)
 
 
 async def _later(on: RemoteWork, batch: Batch, why: str) -> None:
@@ -212,12 +230,14 @@ async def _running(
     remote = replace(
         remote_of(batch),
         id=taken.id,
-        found=found,
+        guessed=found and not on.executor.api.marks,
         confirmed=found,
         status=taken.status,
         phase_since=now,
         looks=0,
         tries=0,
+        failing_since=None,
+        late=None,
         why=None,
     )
     on.looked[batch.id] = now
@@ -228,7 +248,7 @@ async def _recover(on: RemoteWork, batch: Batch) -> None:
     """Look for a submission whose answer we never got."""
     remote = remote_of(batch)
     try:
-        found = await _found(on, batch)
+        found = await found_there(on, batch)
     except (Refused, TransportError) as e:
         await _unfindable(on, batch, e)
         return
@@ -236,7 +256,7 @@ async def _recover(on: RemoteWork, batch: Batch) -> None:
         await note(on, "batch.found", batch=batch.id, remote=found.id)
         await _running(on, batch, found, found=True)
     elif remote.looks < len(_LOOKS):
-        looked = replace(remote, looks=remote.looks + 1, tries=0)
+        looked = replace(remote, looks=remote.looks + 1, tries=0, failing_since=None, late=None)
         await let_go(on, batch, looked, after=on.search * _LOOKS[remote.looks])
     else:
         await note(on, "batch.not_found", batch=batch.id, attempt=remote.attempt)
@@ -249,60 +269,21 @@ async def _recover(on: RemoteWork, batch: Batch) -> None:
         await let_go(on, replace(batch, status="planned"), again)
 
 
-async def _found(on: RemoteWork, batch: Batch) -> RemoteBatch | None:
-    """What this submission became, None if there is nothing. Should there be more, they are ended.
-
-    Raises Refused and TransportError.
-    """
-    remote = remote_of(batch)
-    assert remote.sent_at is not None
-    if remote.sent_there is None:
-        await on.executor.ask_time()
-    since = remote.sent_there or on.executor.there(remote.sent_at)
-    submission = submission_of(on, batch, input_of(on.work, batch))
-    found = await on.executor.find(submission, since=since)
-    found = await on_thread(on, partial(_unclaimed, on, batch, found))
-    ours, *copies = sorted(found, key=_age) or (None,)
-    # Without a mark, the others may be anybody's.
-    for copy in copies if on.executor.api.marks else ():
-        # Never by us alone: but should there be two, only one is to be paid for.
-        await note(on, "batch.doubled", batch=batch.id, remote=copy.id)
-        await on.executor.cancel(copy.id)
-    # A list may be garbled: what cannot be looked at by itself is not found.
-    return None if ours is None else await on.executor.poll(ours.id)
-
-
 async def _unfindable(on: RemoteWork, batch: Batch, e: Refused | TransportError) -> None:
     """It could not be looked for. Where a provider never lets us, its rows are held back."""
     remote = remote_of(batch)
-    passes = isinstance(e, TransportError) or e.outcome in _PASSING
+    passes = isinstance(e, TransportError) or e.outcome in PASSING
     tries = 0 if passes else remote.tries + 1
-    if tries < _GIVE_UP:
-        waiting = replace(remote, tries=tries, why=str(e))
-        await let_go(on, batch, waiting, after=on.search * _LOOKS[0])
+    if tries < GIVE_UP:
+        await let_go(
+            on, batch, failing(on, remote, str(e), tries=tries), after=on.search * _LOOKS[0]
+        )
         return
     await note(on, "batch.ambiguous", batch=batch.id, why=str(e))
     failure = Failure(message=f"perhaps submitted; the provider does not let us look for it: {e}")
     unknown = Result(n=0, outcome="ambiguous", failure=failure)
     numbers = act.numbers_of(on.work.store, batch)
     await record(on, batch, (replace(unknown, n=n) for n in numbers))
-
-
-def _unclaimed(on: RemoteWork, batch: Batch, found: list[RemoteBatch]) -> list[RemoteBatch]:
-    """Of those that may be `batch`, the ones not known to be another one's."""
-    store = on.work.store
-    taken = {
-        other.remote.id
-        for run in store.runs(most=_RUNS)
-        for other in store.batches(run.id)
-        if other.remote is not None and other.id != batch.id
-    }
-    taken.update(remote_of(batch).not_ours)
-    return [one for one in found if one.id not in taken]
-
-
-def _age(batch: RemoteBatch) -> Any:
-    return (batch.created_at is None, batch.created_at, batch.id)
 
 
 # --- waiting ------------------------------------------------------------------------------------
@@ -348,6 +329,13 @@ def _next_look(on: RemoteWork, remote: Remote) -> timedelta:
     return look_after(age, usual=None if phase is None else phase.p50, jitter=on.jitter())
 
 
+def _next_try(on: RemoteWork, remote: Remote) -> timedelta:
+    """How long until it is looked at again after a look that told nothing."""
+    now = on.work.now()
+    lasts = now - (remote.failing_since or now)
+    return look_after(max(_AFTER_TROUBLE, lasts), jitter=on.jitter())
+
+
 def _word(remote: Remote) -> str:
     """What its phase is known by."""
     return (remote.status or "")[:_MAX_WORD]
@@ -358,30 +346,44 @@ def _is_news(seen: RemoteBatch, known: Remote) -> bool:
         seen.phase == "ended"
         or not known.confirmed
         or (seen.status, seen.done) != (known.status, known.done)
-        or bool(known.tries)
+        or known.why is not None
     )
 
 
 async def _cancel(on: RemoteWork, batch: Batch) -> None:
-    """Ask for an end; what was run until then is fetched when it has come."""
+    """Ask for an end; what was run until then is fetched when it has come.
+
+    Where that is refused it is looked at all the same: it may end by itself.
+    """
     remote = remote_of(batch)
     assert remote.id is not None
     try:
         seen = await on.executor.cancel(remote.id)
-    except (Refused, TransportError) as e:
-        await _unseen(on, batch, e)
+    except (Refused, TransportError) as refused:
+        try:
+            seen = await on.executor.poll(remote.id)
+        except (Refused, TransportError) as e:
+            await _unseen(on, batch, e)
+        else:
+            await _seen(on, batch, seen, why=f"it cannot be cancelled: {refused}")
         return
     await note(on, "batch.cancelled", batch=batch.id, remote=remote.id)
     await _seen(on, replace(batch, remote=replace(remote, cancelled=True)), seen)
 
 
-async def _seen(on: RemoteWork, batch: Batch, seen: RemoteBatch) -> None:
+async def _seen(on: RemoteWork, batch: Batch, seen: RemoteBatch, *, why: str | None = None) -> None:
+    """Write down how it is; `why` says what went wrong all the same."""
     known, now = remote_of(batch), on.work.now()
+    if known.failing_since is not None:
+        known = replace(known, failing_since=None, late=None)
     if seen.phase == "ended" and seen.over_quota and not seen.results:
         await note(on, "batch.over_quota", batch=batch.id, remote=seen.id)
         await too_much(on, batch, seen.problems[0])
         return
-    remote = replace(known, status=seen.status, done=seen.done, confirmed=True, tries=0, why=None)
+    tries = 0 if why is None else known.tries + 1
+    remote = replace(
+        known, status=seen.status, done=seen.done, confirmed=True, tries=tries, why=why
+    )
     if seen.done > known.done:
         remote = replace(remote, progress_at=now)
     if seen.phase != "waiting":
@@ -423,7 +425,10 @@ async def alert(work: Work, late: Late, batch: Batch) -> None:
 
 
 async def _unseen(on: RemoteWork, batch: Batch, e: Exception) -> None:
-    """It could not be looked at. A batch that stays away is lost, and all its rows with it."""
+    """It could not be looked at. A batch that stays away is lost, and all its rows with it.
+
+    What was only guessed has no results of ours then, and what is ours is looked for again.
+    """
     remote = remote_of(batch)
     gone = isinstance(e, Refused) and e.status == 404
     other = await _under_another_id(on, batch) if gone and not remote.confirmed else None
@@ -432,17 +437,14 @@ async def _unseen(on: RemoteWork, batch: Batch, e: Exception) -> None:
         await _running(on, batch, other, found=True)
         return
     tries = remote.tries + 1 if gone else 0
-    if tries < _GIVE_UP:
-        waiting = replace(remote, tries=tries, why=str(e))
-        await let_go(
-            on,
-            batch,
-            waiting,
-            after=_GONE_PAUSE if gone else look_after(timedelta(minutes=3), jitter=on.jitter()),
-        )
+    if tries < GIVE_UP and not (gone and await is_anothers(on, batch)):
+        waiting = failing(on, remote, str(e), tries=tries)
+        pause = _GONE_PAUSE if gone else _next_try(on, waiting)
+        await let_go(on, batch, waiting, after=pause)
         return
     await note(on, "batch.lost_remotely", batch=batch.id, remote=remote.id)
-    lost = replace(remote, tries=0, why="the provider does not know it any more")
+    why = "the provider does not know it any more"
+    lost = replace(remote, tries=0, failing_since=None, late=None, why=why)
     await let_go(on, replace(batch, status="ended"), lost)
 
 
@@ -452,7 +454,7 @@ async def _under_another_id(on: RemoteWork, batch: Batch) -> RemoteBatch | None:
     assert remote.id is not None
     wanted = replace(remote, not_ours=(*remote.not_ours, remote.id))
     try:
-        return await _found(on, replace(batch, remote=wanted))
+        return await found_there(on, replace(batch, remote=wanted))
     except (Refused, TransportError) as e:
         await note(on, "batch.not_found", batch=batch.id, attempt=remote.attempt, why=str(e))
         return None
@@ -467,24 +469,19 @@ async def _collect(on: RemoteWork, batch: Batch) -> None:
     try:
         paths = [await _fetched(on, batch, place) for place in range(len(remote.results))]
     except (Refused, TransportError) as e:
-        tries = remote.tries + 1
-        if isinstance(e, Refused) and e.status == 404 and tries > _GONE_FILE:
-            await note(on, "results.gone", batch=batch.id, files=list(remote.results))
-            gone = replace(remote, tries=0, results=())
-            await let_go(on, batch, gone)
-            return
-        pause = backoff(tries, asked=None, jitter=on.jitter())
-        await let_go(on, batch, replace(remote, tries=tries, why=str(e)), after=pause)
+        await _unfetched(on, batch, e)
         return
+    remote = replace(remote, failing_since=None, late=None)
+    batch = replace(batch, remote=remote)
     api = on.executor.api
     collected = Collected(on.work, batch, api.read_line, paths, api.echo_of)
-    guessed = remote.found and not on.executor.api.marks
-    if guessed and await on_thread(on, collected.is_anothers):
-        await _mistaken(on, batch, paths)
+    if remote.guessed and not await _proved(on, batch, collected, paths):
         return
+    remote = replace(remote, guessed=False)
+    batch = replace(batch, remote=remote)
 
     async def fill(recorder: Recorder, requests: Iterator[Request]) -> None:
-        settles = remote.tries >= _GIVE_UP or not remote.results
+        settles = remote.tries >= GIVE_UP or not remote.results
         await take_in(on, recorder, collected.answered(settles=settles))
         if collected.is_short() and not settles:
             # A download that was cut at the end of a line looks whole: so it is fetched once more.
@@ -499,24 +496,49 @@ async def _collect(on: RemoteWork, batch: Batch) -> None:
         for name, fields in collected.notes():
             await note(on, name, batch=batch.id, **fields)
 
-    await act.record(on.work, replace(batch, due=None), fill, backlog=0)
+    settled = replace(remote, tries=0, why=None)
+    await act.record(on.work, replace(batch, due=None, remote=settled), fill, backlog=0)
     _forget(paths)
 
 
-async def _mistaken(on: RemoteWork, batch: Batch, paths: list[Path]) -> None:
-    """What was found was somebody else's: look again for what we submitted."""
+async def _proved(on: RemoteWork, batch: Batch, collected: Collected, paths: list[Path]) -> bool:
+    """Whether the results of what was guessed bear a name of ours; else it is let go."""
+    remote, whose = remote_of(batch), await on_thread(on, collected.whose)
+    if whose == "ours":
+        return True
+    _forget(paths)
+    if whose == "unknown" and paths and remote.tries < GIVE_UP:
+        # An answer that was cut may bear no name at all: so it is fetched once more.
+        tries = remote.tries + 1
+        pause = backoff(tries, asked=None, jitter=on.jitter())
+        waiting = replace(remote, tries=tries, why="the results bear no names: fetched once more")
+        await let_go(on, batch, waiting, after=pause)
+    else:
+        await look_again(on, batch)
+    return False
+
+
+async def _unfetched(on: RemoteWork, batch: Batch, e: Refused | TransportError) -> None:
+    """The results could not be fetched. A file that stays away is lost.
+
+    This counts for itself: `tries` are those of what was fetched, and lacked some rows.
+    """
     remote = remote_of(batch)
-    assert remote.id is not None
-    await note(on, "batch.mistaken", batch=batch.id, remote=remote.id)
-    _forget(paths)
-    again = Remote(
-        attempt=remote.attempt,
-        sent_at=remote.sent_at,
-        sent_there=remote.sent_there,
-        not_ours=(*remote.not_ours, remote.id),
-        why="what was found is somebody else's",
+    gone = isinstance(e, Refused) and e.status == 404
+    looks = remote.looks + 1 if gone else 0
+    if looks > _GONE_FILE or (gone and await is_anothers(on, batch)):
+        await note(on, "results.gone", batch=batch.id, files=list(remote.results))
+        lost = replace(remote, looks=0, failing_since=None, results=())
+        await let_go(on, batch, lost)
+        return
+    waiting = failing(on, replace(remote, looks=looks), str(e), tries=remote.tries)
+    lasts = on.work.now() - (waiting.failing_since or on.work.now())
+    pause = (
+        backoff(looks, asked=None, jitter=on.jitter())
+        if gone
+        else look_after(lasts, jitter=on.jitter())
     )
-    await let_go(on, replace(batch, status="submitting"), again)
+    await let_go(on, batch, waiting, after=pause)
 
 
 async def _fetched(on: RemoteWork, batch: Batch, place: int) -> Path:
@@ -540,13 +562,13 @@ async def _clean(on: RemoteWork, batch: Batch) -> None:
     """Delete what the provider keeps of it, unless it is to stay there, or may still run."""
     remote, path = remote_of(batch), input_of(on.work, batch)
     may_run = remote.sent_at is not None and remote.id is None
-    if not (on.work.run.keep_remote or may_run):
+    if may_lie_there(batch) and not (on.work.run.keep_remote or may_run):
         files = [*uploads_of(remote), *remote.results]
         try:
             await take_away(on, path, files)
         except (Refused, TransportError) as e:
             tries = remote.tries + 1
-            if tries < _GIVE_UP:
+            if tries < GIVE_UP:
                 pause = backoff(tries, asked=None, jitter=on.jitter())
                 await let_go(on, batch, replace(remote, tries=tries, why=str(e)), after=pause)
                 return

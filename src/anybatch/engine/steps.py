@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ..core.marks import upload_name
 from ..core.model import Batch, Remote, Request, Result
+from ..core.states import Outcome
 from ..core.timing import Timing, Usual
 from ..executors.batch import BatchExecutor
 from ..providers.provider import Submission
@@ -20,6 +21,11 @@ from ..store.store import Event
 from . import act
 from .act import Work
 from .recorder import Recorder
+
+GIVE_UP = 5
+"""So often a batch is not there, or cannot be cleaned up, before we believe it."""
+PASSING: tuple[Outcome, ...] = ("rate_limited", "server_error")
+"""Refusals that may be over in a moment."""
 
 _CHUNK = 2_000
 
@@ -41,6 +47,12 @@ class RemoteWork:
 
 def remote_of(batch: Batch) -> Remote:
     return batch.remote or Remote()
+
+
+def failing(on: RemoteWork, remote: Remote, why: str, *, tries: int) -> Remote:
+    """`remote`, of which the present step did not get through."""
+    since = remote.failing_since or on.work.now()
+    return replace(remote, tries=tries, why=why, failing_since=since)
 
 
 def submission_of(on: RemoteWork, batch: Batch, path: Path) -> Submission:

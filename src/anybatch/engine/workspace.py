@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import structs
 
 from ..clock import Clock, SystemClock
-from ..core.model import WORDLESS, ExecutorName, Request, Result, Run, Spec
+from ..core.ids import custom_id
+from ..core.model import WORDLESS, Batch, ExecutorName, Request, Result, Run, Spec
 from ..core.plan import Limits
 from ..core.quota import Quota
 from ..core.states import COME_BACK_FOR, TRIPPING, Outcome
@@ -21,11 +22,12 @@ from ..datasets.sink import open_sink
 from ..datasets.source import Source
 from ..effects import Probe, unwatched
 from ..errors import BadSettings, UsageError
-from ..executors.auth import account_of, key_for
+from ..executors.auth import account_of, differing, key_for
 from ..executors.batch import BatchExecutor
 from ..executors.embedded import Embedded, weights
-from ..executors.executor import CallExecutor
-from ..executors.online import Online
+from ..executors.executor import CallExecutor, Hold
+from ..executors.limiter import Limiter
+from ..executors.online import Online, limiter_of
 from ..processes import dead_among, this_process
 from ..providers import registry, schemas
 from ..providers.asked import check_said
@@ -36,7 +38,7 @@ from ..store.rows import read_rows
 from ..store.sqlite import SqliteStore
 from ..store.store import Store
 from .crowding import waiting_elsewhere
-from .decide import Snapshot, held_back
+from .decide import Snapshot, held_back, may_lie_there
 from .delivery import joined_rows, layout_of, results
 from .engine import AtProvider, Engine
 from .events import SET_ASIDE, Progress, progress, repeated, set_aside, were_late
@@ -53,7 +55,6 @@ class Pace:
     rpm: int | None = None
     tpm: int | None = None
 
-
     def __post_init__(self) -> None:
         """Raises BadSettings."""
         for name in ("concurrency", "rpm", "tpm"):
@@ -64,6 +65,11 @@ class Pace:
 
 _ERRORS_APART = 1_000
 """So many different messages are told apart."""
+
+
+Need = Literal["answers", "keeping"]
+"""`answers`: there are some to come. `keeping`: it was asked for, and the run is still here."""
+
 
 class Planned(NamedTuple):
     """A run that stands ready."""
@@ -139,18 +145,41 @@ class Workspace:
         return account_of(provider, key_for(provider, self.settings.environment))
 
     def check_account(self, run: Run) -> None:
-        """Raise BadSettings if `run` has batches at a provider that our key does not open."""
-        there = [batch for batch in self.store.batches(run.id) if batch.remote is not None]
-        if all(batch.status == "cleaned" for batch in there):
+        """Raise BadSettings if `run` may have something at a provider that our key does not open.
+
+        Called before anything of a run is changed.
+        """
+        if not self._is_bound(run):
             return
         account = self._account(self.provider_of(run.spec))
         if account != run.account:
             raise BadSettings(
                 f"run {run.id} has batches at {run.spec.provider!r} that were made with another "
-                f"key, or in another project ({run.account or 'none'}; the present one is "
-                f"{account or 'none'}). Go back to that, or leave them there and start anew with "
-                "--again"
+                f"{differing(run.account, account)}. Go back to that, or leave them there and "
+                "start anew with --again"
             )
+
+    def _is_bound(self, run: Run) -> bool:
+        """Whether it has to go on with the key it has: for what may lie there, or for who is at it.
+
+        That is another process, which would send the rest with the key that it has.
+        """
+        if run.spec.executor != "batch":
+            return False
+        batches = self.store.batches(run.id)
+        owners = {batch.owner for batch in batches if batch.owner is not None}
+        return any(map(may_lie_there, batches)) or self.alive(owners)
+
+    def _under_our_account(self, run: Run) -> Run:
+        """`run`, under the account that our key opens. Raises BadSettings where it cannot be."""
+        self.check_account(run)
+        if run.state != "open" or run.spec.executor != "batch" or self._is_bound(run):
+            return run
+        account = self._account(self.provider_of(run.spec))
+        if account == run.account:
+            return run
+        self.store.save_wishes(structs.replace(run, account=account))
+        return self.store.run(run.id)
 
     def plan(
         self,
@@ -222,6 +251,7 @@ class Workspace:
         The rows that failed for it are tried again. With a `canary` of 0, the first rows no longer
         hold back the others. With `keep_remote`, nothing of it is deleted at its provider any more.
         """
+        self.check_account(run)
         wishes = structs.replace(
             run,
             canary=0 if canary == 0 else run.canary,
@@ -247,6 +277,7 @@ class Workspace:
         if run.state == "open":
             raise UsageError(f"run {run.id} is not over yet; type its command again to go on")
         self.check(self.provider_of(run.spec), run.spec)
+        self.check_account(run)
         counts = self.progress(run).counts
         return sum(counts.get(outcome, 0) for outcome in _with_what_stopped(run, outcomes))
 
@@ -266,7 +297,10 @@ class Workspace:
         return plan_wave(run, self.store, choose, limits_of=limits_of, now=now, probe=self.probe)
 
     def ask_to_cancel(self, run: Run) -> Run:
-        """Mark `run` so that nothing more of it is sent; whoever works on it winds it up."""
+        """Mark `run` so that nothing more of it is sent; whoever works on it winds it up.
+
+        It is not asked whose account it is: see `check_account`.
+        """
         if run.state in ("open", "stopped"):
             self.store.set_state(run, "cancelling")
         return self.store.run(run.id)
@@ -283,7 +317,7 @@ class Workspace:
 
         To wind up what is cancelled takes no provider: nothing is sent.
         """
-        self.check_account(run)
+        run = self._under_our_account(run)
         winds_up = run.state == "cancelling"
         known = AtProvider() if winds_up else self._at_provider(run)
         engine = Engine(
@@ -324,10 +358,17 @@ class Workspace:
             deadline=self.settings.deadline,
             clock=self.clock,
             jitter=self.jitter,
+            limiter=self.limiter_for(provider),
             probe=self.probe,
         )
 
-    def batches_of(self, provider: Provider, spec: Spec) -> BatchExecutor:
+    def limiter_for(self, provider: Provider) -> Limiter:
+        """What holds calls to `provider` back."""
+        return limiter_of(provider, self.clock)
+
+    def batches_of(
+        self, provider: Provider, spec: Spec, *, hold: Hold | None = None
+    ) -> BatchExecutor:
         """The way to get batches answered by a provider's batch API. Opens connections."""
         return BatchExecutor(
             provider,
@@ -336,6 +377,7 @@ class Workspace:
             deadline=self.settings.deadline,
             clock=self.clock,
             jitter=self.jitter,
+            hold=hold,
             probe=self.probe,
         )
 
@@ -348,7 +390,8 @@ class Workspace:
     def progress(self, run: Run) -> Progress:
         ended = run.state == "ended"
         aside = set_aside(self.store.events(run.id, *SET_ASIDE)) if ended else 0
-        return progress(run, self.store.batches(run.id), set_aside=aside)
+        waiting = run.why if run.state == "open" else None
+        return progress(run, self.store.batches(run.id), waiting=waiting, set_aside=aside)
 
     def usual(self, run: Run) -> dict[str, Usual]:
         """How long batches of its queue are in each phase at their provider."""
@@ -380,17 +423,27 @@ class Workspace:
             for batch in batches
         )
 
-    def is_wanted(self, batch_id: str) -> bool:
-        """Whether a run of this store still has answers to come from the batch of this id."""
+    def need_of(self, batch_id: str) -> Need | None:
+        """What a run of this store needs for that lies at a provider of the batch of this id."""
         parts = batch_id.split("-")
-        runs = ("-".join(parts[:count]) for count in range(1, len(parts)))
-        known = (run_id for run_id in runs if self.store.has_run(run_id))
-        over = ("collected", "cleaned")
-        return any(
-            batch.id == batch_id and batch.status not in over
-            for run_id in known
-            for batch in self.store.batches(run_id)
-        )
+        names = ("-".join(parts[:count]) for count in range(1, len(parts)))
+        for run in (self.store.run(name) for name in names if self.store.has_run(name)):
+            for batch in self.store.batches(run.id):
+                if batch.id == batch_id and batch.status not in _OVER:
+                    return "answers"
+                if batch.id == batch_id and run.keep_remote:
+                    return "keeping"
+        return None
+
+    def batches_at(self, provider: str) -> list[Batch]:
+        """All batches of this store that go through the batch API of a provider."""
+        runs = (run for run in self.store.runs(most=_MOST_RUNS) if run.spec.provider == provider)
+        batches = (batch for run in runs for batch in self.store.batches(run.id))
+        return [batch for batch in batches if batch.executor == "batch"]
+
+    def left_there(self, run: Run) -> list[Batch]:
+        """The batches of which a provider may have anything that is not meant to stay there."""
+        return [] if run.keep_remote else list(filter(may_lie_there, self.store.batches(run.id)))
 
     def report(self, run: Run) -> Report:
         """What became of `run`. Reads its results only if some did not succeed."""
@@ -425,12 +478,17 @@ class Workspace:
                 )
             return next(iter(requests.read([n])))
 
-    def named_results(self, run: Run) -> Iterator[tuple[str | None, Result | None]]:
-        """The same as `results`, each with the `custom_id` that its row had."""
-        rows = read_rows(self.store.folder(run.id), count=run.total)
-        for row, result in zip(rows, results(self.store, run), strict=True):
-            name = row.get("custom_id")
-            yield (None if name is None else str(name)), result
+    def named_results(self, run: Run) -> Iterator[tuple[str, Result | None]]:
+        """The same as `results`, each with the `custom_id` that its row had, else with ours."""
+        folder = self.store.folder(run.id)
+        rows = read_rows(folder, count=run.total)
+        with RequestFile(folder) as file:
+            requests = file.read(range(run.total))
+            found = results(self.store, run)
+            for row, request, result in zip(rows, requests, found, strict=True):
+                name = row.get("custom_id")
+                ours = custom_id(run.id, request.n, request.body)
+                yield (ours if name is None else str(name)), result
 
     def results(self, run: Run) -> Iterator[Result | None]:
         """What became of each request, by number."""
@@ -450,6 +508,10 @@ class Workspace:
             for rows in self.joined(run):
                 sink.write(rows)
         return not sink.was_there
+
+
+_OVER = ("collected", "cleaned")
+_MOST_RUNS = 100_000
 
 
 def _unused(executor: ExecutorName) -> Limits:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ..core.model import Json
+from ..core.model import Spec
 from ..errors import BadSettings, MissingExtra
 from ..providers.provider import Provider
 
@@ -44,9 +44,10 @@ def key_for(provider: Provider, environment: Mapping[str, str]) -> Key | None:
     if not key:
         if is_on_this_machine(provider):
             return None
+        token = f", or {provider.token_env}" if provider.token_env is not None else ""
         raise BadSettings(
             f"provider {provider.name!r} needs a key: "
-            f"set the environment variable {provider.key_env}"
+            f"set the environment variable {provider.key_env}{token}"
         )
     if not (key.isascii() and key.isprintable()):
         raise BadSettings(
@@ -92,22 +93,50 @@ def is_loopback(url: str) -> bool:
 
 
 def account_of(provider: Provider, key: Key | None) -> str | None:
-    """A word for whose account a key opens, which does not tell the key; None without one.
+    """Words for whose account a key opens, which do not tell the key; None where nothing says it.
 
     Where keys are made anew, the account is the project that the address names: whoever may use it
-    sees the same batches.
+    sees the same batches. What else says whose it is stands behind, such as `organization=org-1`.
     """
+    scope = [f"{name}={value}" for name, value in provider.scope.items()]
     if key is None:
-        return None
+        return " ".join([_NO_KEY, *scope]) if scope else None
     said = key if isinstance(key, str) else ""
-    return blake2b(
+    opened = blake2b(
         f"{provider.base_url} {said}".encode(), digest_size=4, key=b"anybatch"
     ).hexdigest()
+    return " ".join([opened, *scope])
 
 
-def headers_for(provider: Provider, key: Key | None, parameters: Json) -> dict[str, str]:
-    """What every call carries: a key that stays, and what the service wants besides."""
-    headers = dict(provider.headers(parameters))
+_NO_KEY = "none"
+
+
+def differing(one: str | None, other: str | None) -> str:
+    """In what two accounts differ, for people: with what it is in `one` and in the `other`."""
+    before, present = _parts(one), _parts(other)
+    names = [name for name in (*before, *present) if before.get(name) != present.get(name)]
+    return " and ".join(
+        f"{_WORDS.get(name, name)} ({before.get(name, _NO_KEY)}; the present one is "
+        f"{present.get(name, _NO_KEY)})"
+        for name in dict.fromkeys(names)
+    )
+
+
+_WORDS: Mapping[str, str] = {"key": "key, or at another address"}
+
+
+def _parts(account: str | None) -> dict[str, str]:
+    """What an account is made of, by name."""
+    opened, *scope = (account or _NO_KEY).split(" ")
+    return {"key": opened, **dict(part.split("=", 1) for part in scope)}
+
+
+def headers_for(provider: Provider, key: Key | None, spec: Spec | None = None) -> dict[str, str]:
+    """What every call carries: a key that stays, and what the service wants besides for what a run
+    asks, if the calls are one's."""
+    parameters = {} if spec is None else spec.parameters
+    is_ready_made = spec is not None and spec.prompt is None
+    headers = {**provider.headers(None if is_ready_made else parameters), **provider.scope_headers}
     if isinstance(key, str):
         bearer = provider.auth == "authorization"
         headers[provider.auth] = f"Bearer {key}" if bearer else key

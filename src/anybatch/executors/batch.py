@@ -26,6 +26,7 @@ from ..providers.provider import BatchApi, Provider, Step, Submission, Uploaded
 from ..wire.apis import wire_of
 from ..wire.batch import RemoteBatch
 from .auth import Key, headers_for, redacted, renewable
+from .executor import Hold
 from .gates import Gate, gates
 from .http import Http
 from .limiter import retry_after
@@ -37,8 +38,13 @@ Polled = RemoteBatch | Refused | TransportError
 
 _AGAIN = frozenset((408, 425, 429))
 """Refusals that may be over in a moment, beside those for the service's own trouble."""
+_UNKNOWN_KEY = 401
 _UNCLEAR = frozenset((408, 409))
 """Refusals that do not say whether a submission was taken."""
+_LISTS_TRIED = 3
+"""A list that fails so often in a row is left alone, and batches are looked at one by one."""
+_LIST_AGAIN = timedelta(hours=1)
+"""For so long."""
 _NEVER_REACHED = timedelta(days=3650)
 """No batch was made so late: a list of such ends with its first page."""
 
@@ -55,8 +61,10 @@ class BatchExecutor:
         deadline: timedelta,
         clock: Clock,
         jitter: Callable[[], float],
+        hold: Hold | None = None,
         probe: Probe = unwatched,
     ) -> None:
+        """While there is a `hold`, no batch is uploaded or created, and TransportError says why."""
         assert provider.batch is not None
         assert provider.base_url is not None
         self.api: BatchApi = provider.batch
@@ -64,12 +72,17 @@ class BatchExecutor:
         self._key = key
         self._clock = clock
         self._jitter = jitter
+        self._held_by = hold
         self._gates = gates(self.api.paces, clock=clock)
         self._ahead: timedelta | None = None
         """By so much the service's clock is ahead of ours; None: it has not told the time yet."""
+        self._lists_failed = 0
+        """So often in a row a list of batches told nothing."""
+        self._not_listed_before = 0.0
+        """A list that was given up is left alone until then."""
         self._http = Http(
             provider.base_url,
-            headers=headers_for(provider, key, spec.parameters),
+            headers=headers_for(provider, key, spec),
             deadline=deadline,
             hosts=provider.hosts,
             credentials=renewable(key),
@@ -93,14 +106,15 @@ class BatchExecutor:
     async def ask_time(self) -> None:
         """Have the service tell its time, by something that costs nothing.
 
-        A refusal tells it as well, and is raised only if a submission would meet the same.
+        A refusal tells it as well, and is raised only if a submission would meet the same: whoever
+        may not list batches may make some all the same.
         """
         if self._ahead is not None:
             return
         try:
             await self._hold("poll", self.api.listed(self._clock.now() + _NEVER_REACHED))
         except Refused as e:
-            if e.outcome in ("auth", "billing"):
+            if e.status == _UNKNOWN_KEY or e.outcome == "billing":
                 raise
 
     def _heed_time(self, reply: Reply) -> None:
@@ -120,6 +134,7 @@ class BatchExecutor:
         """
         if self.api.upload is None:
             return None
+        self._check_hold()
         file = Upload(path=path, name=name)
         if self.api.digests:
             file = replace(file, sha256=await to_thread(_digest, path))
@@ -135,12 +150,34 @@ class BatchExecutor:
         listed = self.api.list_uploads
         return [] if listed is None else await self._hold("delete", listed(prefix))
 
+    async def made_since(self, moment: datetime) -> list[RemoteBatch]:
+        """All batches of the account that were made since, as a list tells of them."""
+        return await self._hold("poll", self.api.listed(moment))
+
+    async def results_kept(self) -> list[str]:
+        """The files of results that lie there; none where each is a part of its batch."""
+        listed = self.api.list_results
+        return [] if listed is None else await self._hold("delete", listed())
+
+    async def fetch_start(self, file: str, to: Path) -> None:
+        """Download the beginning of a file of results, or all of it where that is not possible."""
+        start = self.api.fetch_start
+        if start is None:
+            await self.fetch(file, to)
+        else:
+            await self._hold("download", start(file, to))
+
     def creating(self) -> AbstractAsyncContextManager[None]:
         """Wait until a batch may be created; in the block, one `create` goes out without a wait.
 
         So that a submission is announced when it goes out, and not when it begins to wait.
         """
+        self._check_hold()
         return self._gates["create"].passed()
+
+    def _check_hold(self) -> None:
+        if self._held_by is not None and self._held_by.why is not None:
+            raise TransportError(self._held_by.why, sent=False)
 
     async def create(self, submission: Submission) -> RemoteBatch:
         """Submit. Raises Ambiguous where the batch may exist although we were not told."""
@@ -160,13 +197,16 @@ class BatchExecutor:
         """How these batches are, all made since by the service's clock: one by one, or `listed`, a
         hundred a call.
 
-        A list may lag and leave out, so what it says to be over or does not say is asked for.
+        A list may lag and leave out, so what it says to be over or does not say is asked for. While
+        a list that fails is waited for, that is what is said of each batch.
         """
         seen: dict[str, Polled] = {}
         if listed:
-            for batch in await self._hold("poll", self.api.listed(since)):
-                if batch.id in ids and batch.phase != "ended":
-                    seen[batch.id] = batch
+            try:
+                running = await self._running(since)
+            except TransportError as e:
+                return dict.fromkeys(ids, e)
+            seen |= {batch.id: batch for batch in running if batch.id in ids}
         for batch_id in ids:
             if batch_id not in seen:
                 try:
@@ -174,6 +214,25 @@ class BatchExecutor:
                 except (Refused, TransportError) as e:
                     seen[batch_id] = e
         return seen
+
+    async def _running(self, since: datetime) -> list[RemoteBatch]:
+        """The batches that are not over by the word of a list; none while lists are given up.
+
+        A refusal that stays gives them up at once, trouble when it has lasted: until then it is
+        waited for. Raises TransportError where it is.
+        """
+        if self._clock.monotonic() < self._not_listed_before:
+            return []
+        try:
+            listed = await self._hold("poll", self.api.listed(since))
+        except (Refused, TransportError) as e:
+            self._lists_failed += 1
+            if self._lists_failed < _LISTS_TRIED and _may_pass(e):
+                raise TransportError(f"the list of batches: {e}", sent=True) from e
+            self._not_listed_before = self._clock.monotonic() + _LIST_AGAIN.total_seconds()
+            return []
+        self._lists_failed = 0
+        return [batch for batch in listed if batch.phase != "ended"]
 
     async def fetch(self, file: str, to: Path) -> None:
         """Download a file of results, going on where an earlier try broke off."""
@@ -268,6 +327,10 @@ class BatchExecutor:
     def _asked(self, reply: Reply) -> timedelta | None:
         """How long the service asks us to wait; a moment that it names is one of its own clock."""
         return retry_after(reply.headers, now=self.there(self._clock.now()))
+
+
+def _may_pass(e: Refused | TransportError) -> bool:
+    return isinstance(e, TransportError) or e.outcome in ("rate_limited", "server_error")
 
 
 def _digest(path: Path) -> str:

@@ -1,6 +1,7 @@
 """A model in this process: llama.cpp through xllamacpp, no key and no network."""
 
 import asyncio
+import atexit
 import os
 import queue
 import secrets
@@ -12,6 +13,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 from msgspec.structs import replace
@@ -56,6 +58,7 @@ class Embedded:
     """Answers requests with a model in this process. See `CallExecutor`."""
 
     waiting: str | None = None
+    drains = False
 
     def __init__(self, model: str, *, api: Api, calls: int, probe: Probe = unwatched) -> None:
         self.window = calls
@@ -66,7 +69,6 @@ class Embedded:
 
     async def close(self) -> None:
         """Break off what nobody waits for any more."""
-        # The library must not be at work when its objects go, or when the process does.
         await asyncio.to_thread(self._threads.close)
 
     async def answer(
@@ -242,5 +244,20 @@ class _Threads:
         self._closing.set()
         for _ in self._threads:
             self._work.put(None)
-        for thread in self._threads:
-            thread.join()
+        _ENDING.update(self._threads)
+        _await_ends(until=time.monotonic() + _PATIENCE_S)
+
+
+_PATIENCE_S = 0.5
+"""An answer can be broken off at each of its words, but not while its prompt is being read."""
+_ENDING: WeakSet[threading.Thread] = WeakSet()
+"""Threads that end once the library gives them back."""
+
+
+def _await_ends(until: float = threading.TIMEOUT_MAX) -> None:
+    for thread in list(_ENDING):
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+# The library must not be at work when the interpreter goes.
+atexit.register(_await_ends)

@@ -14,6 +14,15 @@ Record = Callable[..., Awaitable[None]]
 """`await record(result, …)`: returns once it is durable, or one of the executor's `backlog`."""
 
 
+class Hold(Protocol):
+    """What may keep new work from being sent, for as long as it likes."""
+
+    @property
+    def why(self) -> str | None:
+        """Why nothing may be sent; None: it may."""
+        ...
+
+
 class CallExecutor(Protocol):
     """Answers requests one call each."""
 
@@ -21,6 +30,8 @@ class CallExecutor(Protocol):
     """At most so many requests of one batch are sent and not yet durably recorded."""
     backlog: int
     """Of these, so many may have been recorded: `record` need not wait for their commit."""
+    drains: bool
+    """Whether calls in flight are worth waiting for at a stop: they are paid for."""
 
     @property
     def waiting(self) -> str | None:

@@ -1,8 +1,10 @@
 """The one file that knows the HTTP client, and the border where its exceptions are translated."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pyreqwest.exceptions as foreign
 from pyreqwest.client import Client, ClientBuilder, SyncClientBuilder
-from pyreqwest.http import HeaderMap
+from pyreqwest.http import HeaderMap, Url
 from pyreqwest.multipart import FormBuilder, PartBuilder
 from pyreqwest.request import RequestBuilder
 
@@ -206,6 +208,37 @@ def fetch(
     except (foreign.PyreqwestError, ValueError):
         with translated(url):
             raise
+
+
+async def post_to(
+    ip: str, url: str, *, headers: Mapping[str, str], body: bytes, deadline: timedelta
+) -> Reply:
+    """One POST to `url` at this address and no other, whatever its host's name leads to.
+
+    By no proxy, and no redirect is followed. Of the answer the body is not read: the reply has
+    none. Raises TransportError.
+    """
+    where = urlsplit(url).netloc
+    with translated(where):
+        host = Url(url).host_str or ""
+        if host.strip("[]") != ip and _is_ip(host):
+            raise TransportError(f"{where} is another address than {ip}", sent=False)
+        builder = ClientBuilder().no_proxy().follow_redirects(False).user_agent("anybatch")
+        builder = builder.timeout(deadline).connect_timeout(min(deadline, _CONNECT_TIMEOUT))
+        # What tells which certificate is shown and has to be valid stays the host's name.
+        client = await asyncio.to_thread(builder.resolve(host, ip, 0).build)
+        async with client:
+            request = client.post(url).headers(dict(headers)).body_bytes(body)
+            async with request.build_streamed() as response:
+                return Reply(status=response.status, body=b"", headers=_headers(response.headers))
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _uploading(

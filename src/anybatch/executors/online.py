@@ -25,8 +25,21 @@ _OVERLOAD: frozenset[Outcome] = frozenset(("rate_limited", "server_error", "netw
 _TOKENS_PER_BYTE = 0.25
 
 
+def limiter_of(provider: Provider, clock: Clock) -> Limiter:
+    """What holds calls to `provider` back."""
+    return Limiter(
+        calls=provider.concurrency,
+        rpm=provider.rpm,
+        tpm=provider.tpm,
+        monotonic=clock.monotonic,
+        sleep=clock.sleep,
+    )
+
+
 class Online:
     """Answers requests at `provider`'s endpoint. See `CallExecutor`."""
+
+    drains = True
 
     def __init__(
         self,
@@ -37,8 +50,10 @@ class Online:
         deadline: timedelta,
         clock: Clock,
         jitter: Callable[[], float],
+        limiter: Limiter | None = None,
         probe: Probe = unwatched,
     ) -> None:
+        """`limiter`: one that others who call the same place share."""
         assert provider.base_url is not None
         self._calls = provider.concurrency
         # While one answer waits for its commit the next call goes out: the connections would idle
@@ -53,19 +68,13 @@ class Online:
         """Why requests wait before another try, and how many do."""
         self._http = Http(
             provider.base_url,
-            headers=headers_for(provider, key, spec.parameters),
+            headers=headers_for(provider, key, spec),
             deadline=deadline,
             hosts=provider.hosts,
             credentials=renewable(key),
             probe=probe,
         )
-        self._limiter = Limiter(
-            calls=provider.concurrency,
-            rpm=provider.rpm,
-            tpm=provider.tpm,
-            monotonic=clock.monotonic,
-            sleep=clock.sleep,
-        )
+        self._limiter = limiter or limiter_of(provider, clock)
 
     @property
     def waiting(self) -> str | None:

@@ -14,12 +14,14 @@ from ..wire.anthropic import api_version_for, read_failure
 from ..wire.batch import RemoteBatch
 from . import schemas
 from .anthropic_rules import RULES
-from .flow import SLACK, Call, Flow, Upload, accept, paged, reaches_back, read
-from .provider import BatchApi, GatePace, Provider, Step, Submission
+from .flow import NO_HEADERS, SLACK, Call, Flow, Upload, accept, paged, reaches_back, read
+from .provider import BatchApi, GatePace, Provider, Step, Submission, Tiers
 
 _PATH = "/messages/batches"
 _OVERHEAD = 64
 """Bytes that an element adds to its body: its custom_id and its braces."""
+_START_BYTES = 1_000_000
+"""Enough for a first line."""
 
 
 def create(submission: Submission) -> Flow[RemoteBatch]:
@@ -57,10 +59,16 @@ def poll(batch_id: str) -> Flow[RemoteBatch]:
     return _seen(read(reply, lines.read_batch, failure=read_failure))
 
 
-def fetch(batch_id: str, to: Path) -> Flow[None]:
+def fetch(batch_id: str, to: Path, *, headers: Mapping[str, str] = NO_HEADERS) -> Flow[None]:
     """Download the results. The address that the service tells is not followed: it gets the key."""
-    reply = yield Call(method="GET", path=f"{_path(batch_id)}/results", download=to)
+    path = f"{_path(batch_id)}/results"
+    reply = yield Call(method="GET", path=path, headers=headers, download=to)
     accept(reply, failure=read_failure)
+
+
+def fetch_start(batch_id: str, to: Path) -> Flow[None]:
+    """Download the first results; all of them where the service gives no part."""
+    return (yield from fetch(batch_id, to, headers={"range": f"bytes=0-{_START_BYTES - 1}"}))
 
 
 def cancel(batch_id: str) -> Flow[RemoteBatch]:
@@ -92,7 +100,7 @@ def _page(cursor: str | None) -> str:
     return f"{_PATH}?limit=1000{after}"
 
 
-def headers(parameters: Json) -> Mapping[str, str]:
+def headers(parameters: Json | None) -> Mapping[str, str]:
     """The API version: the newer one takes no sampling parameters."""
     return {"anthropic-version": api_version_for(parameters)}
 
@@ -125,6 +133,7 @@ BATCHES = BatchApi(
     fetch=fetch,
     cancel=cancel,
     delete=delete,
+    fetch_start=fetch_start,
     marks=False,
     found_by="its size and its time, confirmed by its results",
     paces=_PACES,
@@ -135,11 +144,16 @@ ANTHROPIC = Provider(
     name="anthropic",
     base_url="https://api.anthropic.com/v1",
     key_env="ANTHROPIC_API_KEY",
+    token_env="ANTHROPIC_AUTH_TOKEN",
     apis=("anthropic.messages",),
     auth="x-api-key",
     headers=headers,
     schemas=schemas.ANTHROPIC,
     batch=BATCHES,
+    tiers=Tiers(
+        names=frozenset(("standard", "priority", "batch")),
+        source="the official SDK 2.10, `service_tier` of an answer's usage, checked 2026-11-20",
+    ),
 )
-"""Base URL and key variable as in the official SDK 2.10, checked 2026-11-20. The key goes into
-`x-api-key`, which every version takes."""
+"""Base URL and variables as in the official SDK 2.10, checked 2026-11-20: where both are set, the
+key wins. It goes into `x-api-key`, which every version takes."""

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from ..wire.answer import LIST, is_object, optional
 from ..wire.anthropic import SAMPLING, SAMPLING_VERSION, VERSION
+from ..wire.reading import LIST, is_object, optional
 from .rules import (
     Look,
     Problem,

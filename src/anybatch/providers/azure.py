@@ -24,7 +24,7 @@ from .asked import Asked
 from .flow import Call, Flow, Refused, Upload, changed, read
 from .openai import BATCHES, OPENAI
 from .openai_rules import rules_under
-from .provider import Provider, Submission
+from .provider import Provider, Submission, Tiers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def placed(found: Provider, said: Mapping[str, str]) -> Provider:
 
 
 _FLOWS = (
-    *("upload", "find_upload", "list_uploads", "listed", "find"),
+    *("upload", "find_upload", "list_uploads", "list_results", "listed", "find"),
     *("poll", "fetch", "cancel", "delete"),
 )
 
@@ -156,6 +156,10 @@ AZURE = replace(
         source="learn.microsoft.com, batch how-to and REST reference of v1, checked 2026-11-20",
         upload=upload,
         create=create,
+    ),
+    tiers=Tiers(
+        names=frozenset(("standard", "batch")),
+        source="learn.microsoft.com, kinds of deployments, checked 2026-11-20",
     ),
     asks=(_RESOURCE, _VERSION),
     placed=placed,

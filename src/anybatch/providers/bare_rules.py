@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from ..wire.answer import is_object
+from ..wire.reading import is_object
 from .rules import (
     Look,
     Problem,
@@ -25,6 +25,7 @@ from .rules import (
     not_object,
     streamed,
     word,
+    wordless,
 )
 
 
@@ -70,7 +71,7 @@ def _name_problems(name: object, longest: int | None) -> Iterator[Problem]:
     if name is UNSET:
         yield absent("custom_id")
     elif not word(name):
-        said = "'custom_id' is not a text"
+        said = wordless(name, "custom_id")
         yield Problem(code="invalid_custom_id", param="custom_id", message=said)
     elif longest is not None and len(str(name)) > longest:
         said = f"'custom_id' has more than {longest} characters"

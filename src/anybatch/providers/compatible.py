@@ -5,8 +5,8 @@ Groq's base URL is that of its own SDK 1.7, checked 2026-11-20.
 
 from dataclasses import replace
 
-from .openai import BATCHES, OPENAI
-from .provider import OPENAI_APIS, GatePace, Provider
+from .openai import BATCHES, OPENAI, UNSAID
+from .provider import OPENAI_APIS, GatePace, Provider, Tiers
 
 GROQ = replace(
     OPENAI,
@@ -21,6 +21,11 @@ GROQ = replace(
         limits=replace(BATCHES.limits, max_bytes=100_000_000),
         source="the vendor's SDK 1.7.0, checked 2026-11-20",
     ),
+    tiers=Tiers(
+        names=frozenset(("standard", "flex", "batch")),
+        source="Groq's pages on batch and flex processing, checked 2026-11-20",
+    ),
+    **UNSAID,
 )
 DOUBLEWORD = replace(
     OPENAI,
@@ -36,6 +41,11 @@ DOUBLEWORD = replace(
         paces={"upload": GatePace(at_once=10)},
         source="the defaults of the vendor's open source, checked 2026-11-20",
     ),
+    tiers=Tiers(
+        names=frozenset(("standard", "flex", "batch")),
+        source="the vendor's open source, checked 2026-11-20",
+    ),
+    **UNSAID,
 )
 
 
@@ -49,4 +59,6 @@ def at(base_url: str, *, name: str, key_env: str | None = None) -> Provider:
         groups_prefixes=True,
         schemas=None,
         batch=None,
+        tiers=None,
+        **UNSAID,
     )

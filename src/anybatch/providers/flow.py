@@ -74,9 +74,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return 200 <= self.status < 300
 
 
+TOO_LARGE = 413
+"""Nobody says this of what was taken: neither the service nor a proxy before it."""
+_TOO_LARGE = ("file is too large",)
+"""The same in words: OpenAI answers 400 to a file beyond its limit, seen 2026-11-20."""
+
+
 def is_foreign(reply: Reply) -> bool:
     """Whether a refusal is not the service's own: a proxy's may come after the service took it."""
-    if reply.ok:
+    if reply.ok or reply.status == TOO_LARGE:
         return False
     try:
         return not isinstance(msgspec.json.decode(reply.body), dict)
@@ -93,11 +99,21 @@ Flow: TypeAlias = Generator[Call, Reply, T]
 class Refused(Exception):
     """The service refuses what a flow asked for."""
 
-    def __init__(self, outcome: Outcome, failure: Failure, *, status: int) -> None:
+    def __init__(
+        self, outcome: Outcome, failure: Failure, *, status: int, foreign: bool = False
+    ) -> None:
         super().__init__(failure.message)
         self.outcome = outcome
         self.failure = failure
         self.status = status
+        self.is_foreign = foreign
+        """Whether it is not the service's own: that may have done what it was asked."""
+
+    @property
+    def is_of_size(self) -> bool:
+        """Whether what was sent is larger than the service takes at once."""
+        said = self.failure.message.casefold()
+        return self.status == TOO_LARGE or any(words in said for words in _TOO_LARGE)
 
 
 ReadFailure = Callable[[int, bytes], tuple[Outcome, Failure]]
@@ -107,7 +123,8 @@ ReadFailure = Callable[[int, bytes], tuple[Outcome, Failure]]
 def accept(reply: Reply, *, failure: ReadFailure) -> None:
     """Raise Refused for a reply that is not 2xx."""
     if not reply.ok:
-        raise Refused(*failure(reply.status, reply.body), status=reply.status)
+        said = failure(reply.status, reply.body)
+        raise Refused(*said, status=reply.status, foreign=is_foreign(reply))
 
 
 def read(reply: Reply, reader: Callable[[bytes], T], *, failure: ReadFailure) -> T:

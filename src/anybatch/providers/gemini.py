@@ -15,7 +15,7 @@ from ..wire.gemini import batch_path_of, read_failure
 from . import schemas
 from .flow import Call, Flow, Refused, Reply, Upload, accept, paged, reaches_back, read
 from .gemini_rules import RULES
-from .provider import BatchApi, Provider, Submission, Uploaded, Within
+from .provider import BatchApi, Provider, Submission, Tiers, Uploaded, Within
 
 _UNWANTED = (400, 404, 410, 416)
 """Refusals of bytes, where the upload they are for has ended or has other bytes already."""
@@ -209,6 +209,10 @@ GEMINI = Provider(
     auth="x-goog-api-key",
     schemas=schemas.GEMINI,
     batch=BATCHES,
+    tiers=Tiers(
+        names=frozenset(("standard", "flex", "priority", "batch")),
+        source="ai.google.dev, flex and batch, and the official SDK 3.3, checked 2026-11-20",
+    ),
 )
 """Base URL and key variable as in the official SDK 3.3, checked 2026-11-20; `v1beta` is the version
 that the guides document files and batches for."""

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from ..wire.answer import STRING, Fields, fields, is_object, optional
-from .rules import Look, Problem, Rules, absent, decoded, listed, not_object, word
+from ..wire.reading import STRING, Fields, fields, is_object, optional
+from .rules import Look, Problem, Rules, absent, decoded, listed, not_object, word, wordless
 
 _GENERATE, _EMBED = "generateContent", "embedContent"
 
@@ -48,7 +48,7 @@ def _key_problems(key: object) -> Iterator[Problem]:
     if key is UNSET:
         yield absent("key")
     elif not word(key):
-        yield Problem(code="invalid_custom_id", param="key", message="'key' is not a text")
+        yield Problem(code="invalid_custom_id", param="key", message=wordless(key, "key"))
 
 
 def endpoint_of(request: Fields) -> str | None:

@@ -13,8 +13,8 @@ from ..wire.openai import read_failure
 from ..wire.openai_batch import write_bare
 from .bare_rules import MISTRAL_RULES
 from .flow import Call, Flow, reaches_back, read
-from .openai import BATCHES, OPENAI
-from .provider import Submission, Uploaded
+from .openai import BATCHES, OPENAI, UNSAID
+from .provider import Submission, Tiers, Uploaded
 
 T = TypeVar("T")
 
@@ -75,6 +75,12 @@ def list_uploads(prefix: str) -> Flow[list[Uploaded]]:
     return [Uploaded(*file) for file in dict.fromkeys(files) if file[1].startswith(prefix)]
 
 
+def list_results() -> Flow[list[str]]:
+    """The ids of all batch files: those of results are among them."""
+    files = yield from _numbered("/files?purpose=batch", lines.read_files)
+    return [id for id, _ in dict.fromkeys(files)]
+
+
 def find_upload(name: str) -> Flow[list[str]]:
     """The ids of all batch files with this name."""
     found = yield from list_uploads(name)
@@ -126,8 +132,14 @@ MISTRAL = replace(
         cancel=cancel,
         find_upload=find_upload,
         list_uploads=list_uploads,
+        list_results=list_results,
         rules=MISTRAL_RULES,
     ),
+    tiers=Tiers(
+        names=frozenset(("standard", "batch")),
+        source="docs.mistral.ai, batch inference, checked 2026-11-20",
+    ),
+    **UNSAID,
 )
 """Of its own pages, one keeps results for a day and another for ever; one takes 100,000 rows a
 batch, another a million in all. These are the smaller figures. Base URL and key variable as in the

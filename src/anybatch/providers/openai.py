@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from ..wire import openai_batch as lines
 from ..wire.batch import RemoteBatch
 from ..wire.openai import read_failure
 from . import schemas
+from .asked import Asked
 from .flow import Call, Flow, Upload, accept, paged, reaches_back, read
 from .openai_rules import RULES
 from .provider import (
@@ -24,6 +26,7 @@ from .provider import (
     Provider,
     Step,
     Submission,
+    Tiers,
     Uploaded,
 )
 
@@ -43,6 +46,13 @@ def list_uploads(prefix: str) -> Flow[list[Uploaded]]:
     path = partial(_page, "/files?purpose=batch&limit=1000")
     files = yield from paged(path, lines.read_files, failure=read_failure)
     return [Uploaded(file, name) for file, name in files if name.startswith(prefix)]
+
+
+def list_results() -> Flow[list[str]]:
+    """The ids of all files that batches have written."""
+    path = partial(_page, "/files?purpose=batch_output&limit=1000")
+    files = yield from paged(path, lines.read_files, failure=read_failure)
+    return [file for file, _ in files]
 
 
 def find_upload(name: str) -> Flow[list[str]]:
@@ -128,11 +138,40 @@ BATCHES = BatchApi(
     cancel=cancel,
     delete=delete,
     list_uploads=list_uploads,
+    list_results=list_results,
     rules=RULES,
 )
 
 _PACES: Mapping[Step, GatePace] = {"create": GatePace(most=2_000, every=timedelta(hours=1))}
 """As the guide has it; those that speak the same wire have limits of their own."""
+
+# --- whose account it is --------------------------------------------------------------------------
+
+_ORGANIZATION = Asked(
+    name="organization",
+    form=r"[A-Za-z0-9._-]+",
+    words="the id of an organization, such as 'org-…'",
+    variable="OPENAI_ORG_ID",
+)
+_PROJECT = Asked(
+    name="project",
+    form=r"[A-Za-z0-9._-]+",
+    words="the id of a project, such as 'proj_…'",
+    variable="OPENAI_PROJECT_ID",
+)
+_SCOPE: Mapping[str, str] = {
+    _ORGANIZATION.name: "openai-organization",
+    _PROJECT.name: "openai-project",
+}
+"""The headers that say it. A key without them means its owner's default ones."""
+
+
+def placed(found: Provider, said: Mapping[str, str]) -> Provider:
+    """`found` for the organization and the project that its caller names."""
+    named = {name: said[name] for name in _SCOPE if said.get(name)}
+    headers = {_SCOPE[name]: value for name, value in named.items()}
+    return dataclasses.replace(found, scope=named, scope_headers=headers)
+
 
 OPENAI = Provider(
     name="openai",
@@ -141,5 +180,14 @@ OPENAI = Provider(
     apis=APIS,
     schemas=schemas.OPENAI,
     batch=dataclasses.replace(BATCHES, paces=_PACES),
+    tiers=Tiers(
+        names=frozenset(("standard", "flex", "priority", "batch")),
+        source="OpenAI's guides to batch and flex, and the official SDK 3.51, checked 2026-11-20",
+    ),
+    asks=(_ORGANIZATION, _PROJECT),
+    placed=placed,
 )
-"""Base URL and key variable as in the official SDK 3.51, checked 2026-11-20."""
+"""Base URL, variables and their headers as in the official SDK 3.51, checked 2026-11-20."""
+
+UNSAID: Mapping[str, Any] = {"asks": (), "placed": None}
+"""For its copies, which have neither organizations nor projects of it."""

@@ -12,9 +12,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ..core.model import Api
-from ..wire.answer import LIST, is_object, optional
 from ..wire.openai import PATHS
 from ..wire.openai_batch import ROOT
+from ..wire.reading import LIST, is_object, optional
 from .rules import (
     Code,
     Look,
@@ -28,6 +28,7 @@ from .rules import (
     not_object,
     streamed,
     word,
+    wordless,
 )
 
 MAX_INPUTS = 50_000
@@ -100,7 +101,7 @@ def _line_problems(read: _Line) -> Iterator[Problem]:
             yield absent(name)
         elif not word(value):
             code: Code = "invalid_custom_id" if name == "custom_id" else "invalid_request"
-            yield Problem(code=code, param=name, message=f"{name!r} is not a text")
+            yield Problem(code=code, param=name, message=wordless(value, name))
     if word(read.method) and read.method != "POST":
         yield Problem(code="invalid_method", param="method", message="'method' has to be POST")
     yield from not_object(bytes(read.body), "body")

@@ -27,7 +27,7 @@ Auth = Literal["authorization", "x-api-key", "x-goog-api-key", "api-key", "googl
 with a token that is made from Google's credentials."""
 
 
-def no_headers(parameters: Json) -> Mapping[str, str]:
+def no_headers(parameters: Json | None) -> Mapping[str, str]:
     """For a service that wants no header of its own."""
     return {}
 
@@ -127,6 +127,11 @@ class BatchApi:
     """Whether an upload has to tell its SHA-256 beforehand."""
     list_uploads: Callable[[str], Flow[list[Uploaded]]] | None = None
     """All that was uploaded under a name that begins so; None: nothing is uploaded apart."""
+    list_results: Callable[[], Flow[list[str]]] | None = None
+    """The ids of all files of results that it keeps; None: they are a part of their batch, or lie
+    among the uploads."""
+    fetch_start: Callable[[str, Path], Flow[None]] | None = None
+    """Download the beginning of a file of results, for a look at the names in it."""
     paces: Mapping[Step, GatePace] = field(default_factory=dict)
     """How many calls of a kind it takes, as far as `source` says so."""
     most_waiting: int | None = None
@@ -137,6 +142,20 @@ class BatchApi:
     """What a file of ready-made requests has to keep to; None: we do not know that."""
     lacks: tuple[Asked, ...] = ()
     """What nobody has said, and without which no batch can be made."""
+
+
+Tier = Literal["standard", "flex", "priority", "batch"]
+"""At which price and how soon a service answers. `flex`: in real time, for less, when there is
+room. `priority`: for more, before the others. `batch`: within its window, by its batch API."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiers:
+    """The tiers that a service has."""
+
+    names: frozenset[Tier]
+    source: str
+    """Where this is from, and when that was looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +170,19 @@ class Provider:
     key_env: str | None = None
     """The environment variable that holds the key, or the path of a file with credentials; None: it
     takes none."""
+    token_env: str | None = None
+    """That of a token which calls carry as `authorization` where there is no key; None: there is no
+    such token."""
     apis: tuple[Api, ...] = OPENAI_APIS
     """The first one is meant where none is named."""
     auth: Auth = "authorization"
-    headers: Callable[[Json], Mapping[str, str]] = no_headers
-    """What every call carries beside the key, given a run's parameters."""
+    headers: Callable[[Json | None], Mapping[str, str]] = no_headers
+    """What every call carries beside the key, given a run's parameters; None: its requests came
+    ready-made, and may have any."""
+    scope: Mapping[str, str] = field(default_factory=dict)
+    """What says beside the key whose account it is, by name: as its caller has it."""
+    scope_headers: Mapping[str, str] = field(default_factory=dict)
+    """The same as calls carry it."""
     limits: Limits = Limits(max_requests=10_000)
     """Of a batch that is answered call by call: small enough to share, large enough to be rare."""
     concurrency: int = 64
@@ -174,6 +201,8 @@ class Provider:
     """What it takes of JSON Schema; None: any, or we do not know."""
     batch: BatchApi | None = None
     """None: it has none, or we do not know it."""
+    tiers: Tiers | None = None
+    """None: we know of none."""
     asks: tuple[Asked, ...] = ()
     """What only its caller can say of it, beside what may be said of every provider."""
     placed: Callable[["Provider", Mapping[str, str]], "Provider"] | None = None

@@ -49,6 +49,9 @@ _KINDS: Mapping[str, tuple[type, str]] = {
 }
 """What a [providers.NAME] table may have."""
 
+WRITTEN_BY_US = frozenset(("model", "messages", "input", "prompt", "instructions", "stream"))
+"""Fields of a body that no parameter may replace."""
+
 
 def find(
     name: str,
@@ -79,9 +82,19 @@ def find(
         where = _where(found)
         said = said_of(found.asks, table=table, where=where, environment=environment)
         found = found.placed(found, said)
+    found = _by_token(found, environment)
     if not offline:
         check_said(name, found.lacks)
     return found
+
+
+def _by_token(found: Provider, environment: Mapping[str, str]) -> Provider:
+    """`found`, called with a token if there is one and no key, as the official SDKs have it."""
+    if found.token_env is None or not environment.get(found.token_env, "").strip():
+        return found
+    if environment.get(found.key_env or "", "").strip():
+        return found
+    return replace(found, key_env=found.token_env, token_env=None, auth="authorization")
 
 
 def default_api(name: str) -> Api:
@@ -112,10 +125,17 @@ def _with_settings(found: Provider, table: Mapping[str, Any], *, keep_url: bool)
         too_small = type(value) is int and value < 1
         if type(value) is not kind or too_small:
             raise BadSettings(f"{where}: {key} must be {words}, not {value!r}")
+    taken = sorted(WRITTEN_BY_US.intersection(changes.get("parameters", ())))
+    if taken:
+        raise BadSettings(
+            f"{where}: parameters may not have {taken[0]!r}, which follows from what is asked"
+        )
     if "base_url" in changes:
         changes["base_url"] = checked_url(changes["base_url"], where=where)
     if keep_url:
         changes.pop("base_url", None)
+    if "key_env" in changes:
+        changes["token_env"] = None  # what is named is what is meant
     if changes.get("key_env") == "":
         changes["key_env"] = None
     most = changes.pop("batch_requests", None)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from ..core.model import Api
 from ..core.plan import Limits
-from ..wire.answer import UNREADABLE, is_object
+from ..wire.reading import UNREADABLE, is_object
 
 Code = Literal[
     "byte_order_mark",
@@ -268,6 +268,11 @@ def model_problems(model: object, param: str) -> Iterator[Problem]:
 def word(value: object) -> str | None:
     """`value`, if it is a text that says something."""
     return value if isinstance(value, str) and value else None
+
+
+def wordless(value: object, param: str) -> str:
+    """What is wrong with a field that has to be a text and says nothing."""
+    return f"{param!r} is empty" if value == "" else f"{param!r} is not a text"
 
 
 def streamed(stream: object, param: str) -> Iterator[Problem]:

@@ -16,8 +16,8 @@ from ..wire.openai import read_failure
 from ..wire.openai_batch import write_bare
 from .bare_rules import TOGETHER_RULES
 from .flow import SLACK, Call, Flow, Refused, Reply, Upload, accept, read
-from .openai import BATCHES, OPENAI
-from .provider import OPENAI_APIS, Submission, Uploaded
+from .openai import BATCHES, OPENAI, UNSAID
+from .provider import OPENAI_APIS, Submission, Tiers, Uploaded
 
 _OVERHEAD = 64
 """Bytes that a line adds to its body: its custom_id and its braces."""
@@ -60,6 +60,12 @@ def list_uploads(prefix: str) -> Flow[list[Uploaded]]:
     reply = yield Call(method="GET", path="/files")
     files = read(reply, lines.read_files, failure=read_failure)
     return [Uploaded(id, name) for id, name, size in files if size and name.startswith(prefix)]
+
+
+def list_results() -> Flow[list[str]]:
+    """The ids of all files: those of results are among them."""
+    reply = yield Call(method="GET", path="/files")
+    return [id for id, _, _ in read(reply, lines.read_files, failure=read_failure)]
 
 
 def find_upload(name: str) -> Flow[list[str]]:
@@ -130,6 +136,7 @@ TOGETHER = replace(
         upload=upload,
         find_upload=find_upload,
         list_uploads=list_uploads,
+        list_results=list_results,
         digests=True,
         create=create,
         listed=listed,
@@ -139,5 +146,10 @@ TOGETHER = replace(
         cancel=cancel,
         rules=TOGETHER_RULES,
     ),
+    tiers=Tiers(
+        names=frozenset(("standard", "batch")),
+        source="docs.together.ai, batch inference, checked 2026-11-20",
+    ),
+    **UNSAID,
 )
 """Base URL and key variable as in the SDK. Nothing is said of how long it keeps files."""

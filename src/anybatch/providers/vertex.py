@@ -26,7 +26,7 @@ from ..wire.gemini import read_failure
 from . import schemas
 from .asked import Asked
 from .flow import SLACK, Call, Flow, ReadFailure, Refused, Reply, Upload, accept, paged, read
-from .provider import BatchApi, Provider, Submission, Uploaded
+from .provider import BatchApi, Provider, Submission, Tiers, Uploaded
 from .vertex_rules import RULES
 
 _STORAGE = "storage"
@@ -377,6 +377,10 @@ VERTEX = Provider(
     path_of=path_of,
     schemas=schemas.GEMINI,
     batch=BATCHES,
+    tiers=Tiers(
+        names=frozenset(("standard", "flex", "priority", "batch")),
+        source="the official SDK 3.4, which sends `serviceTier` there too, checked 2026-11-20",
+    ),
     asks=(_PROJECT, _LOCATION, _BUCKET, _STORAGE_URL),
     placed=placed,
     lacks=(_PROJECT,),

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from ..wire.answer import LIST, Fields, camel, fields, is_object, optional
+from ..wire.reading import LIST, Fields, camel, fields, is_object, optional
 from . import gemini_rules as gemini
-from .rules import Look, Problem, Rules, absent, decoded, missing, not_object, word
+from .rules import Look, Problem, Rules, absent, decoded, missing, not_object, word, wordless
 
 
 class _Line(msgspec.Struct):
@@ -50,7 +50,7 @@ def _name_problems(name: object) -> Iterator[Problem]:
     if name is UNSET:
         yield absent("custom_id")
     elif not word(name):
-        said = "'custom_id' is not a text"
+        said = wordless(name, "custom_id")
         yield Problem(code="invalid_custom_id", param="custom_id", message=said)
 
 

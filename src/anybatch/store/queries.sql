@@ -103,7 +103,8 @@ order by rowid;
 
 -- save_wishes --
 -- Note what the caller may change of a run that is there.
-update runs set canary = :canary, keep_remote = :keep_remote where id = :id;
+update runs set canary = :canary, keep_remote = :keep_remote, account = :account, crc = :crc
+where id = :id;
 
 -- give_up_batch --
 -- Forget a batch of ours, which others take the place of.

@@ -294,8 +294,10 @@ class SqliteStore:
 
     def save_wishes(self, run: Run) -> None:
         self._turns += 1
+        wished = run_values(replace(self.run(run.id), account=run.account))
         wishes = {"canary": run.canary, "keep_remote": int(run.keep_remote)}
-        self._change("save_wishes", id=run.id, **wishes)
+        sealed = {name: wished[name] for name in ("account", "crc")}
+        self._change("save_wishes", id=run.id, **wishes, **sealed)
 
     def delete(self, run_id: str) -> None:
         self._change("delete_run", id=run_id)

@@ -139,7 +139,9 @@ class Store(Protocol):
         ...
 
     def save_wishes(self, run: Run) -> None:
-        """Commit what the caller may change of a run that is there: its canary, what is kept."""
+        """Commit what the caller may change of a run that is there: its canary, what is kept at the
+        provider, and whose account that is.
+        """
         ...
 
     def delete(self, run_id: str) -> None:

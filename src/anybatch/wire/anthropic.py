@@ -12,8 +12,8 @@ from ..core.model import NO_BODY, Api, Failure, Json, Usage
 from ..core.states import Outcome
 from ..errors import BadSchema
 from . import openai
-from .answer import Tokens, error_of, given, guarded, message_of, optional, with_caps, word
 from .openai import Answer
+from .reading import Tokens, error_of, given, guarded, message_of, optional, with_caps, word
 
 PATHS: Mapping[Api, str] = {"anthropic.messages": "/messages"}
 """Where a body goes, under the base URL that ends in `/v1`."""
@@ -47,12 +47,14 @@ def api_of(path: str) -> Api | None:
     return None
 
 
-def api_version_for(parameters: Json) -> str:
-    """The newest `anthropic-version` that takes these parameters, or this body.
+def api_version_for(parameters: Json | None) -> str:
+    """The newest `anthropic-version` that takes these parameters, or this body; None: any may come.
 
     The header is one for all requests of a batch.
     """
-    return SAMPLING_VERSION if SAMPLING & parameters.keys() else VERSION
+    if parameters is None or SAMPLING & parameters.keys():
+        return SAMPLING_VERSION
+    return VERSION
 
 
 # --- bodies -------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import msgspec
 
 from ..core.quota import BYTES_PER_TOKEN
 from ..core.served import Declined, Ready
-from .answer import UNREADABLE, is_object, one_line
 from .anthropic import SAMPLING, VERSION, write_error
 from .anthropic_batch import write_request
+from .reading import UNREADABLE, is_object, one_line
 
 MAX_REQUESTS = 100_000
 MAX_BYTES = 256_000_000

@@ -11,7 +11,9 @@ import msgspec
 
 from ..core.model import NO_BODY, Api, Failure
 from ..core.states import Outcome
-from .answer import (
+from .anthropic import read_failure, status_of, write_error
+from .batch import Phase, RemoteBatch, ResultLine
+from .reading import (
     COUNT,
     STRING,
     UNREADABLE,
@@ -30,8 +32,6 @@ from .answer import (
     whole,
     word,
 )
-from .anthropic import read_failure, status_of, write_error
-from .batch import Phase, RemoteBatch, ResultLine
 
 # --- requests -----------------------------------------------------------------------------------
 

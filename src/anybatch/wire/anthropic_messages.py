@@ -10,7 +10,6 @@ from typing import Any
 
 from ..core.model import Api, Json
 from . import anthropic
-from .answer import given
 from .conversation import (
     NO_PARAMETERS,
     Answer,
@@ -44,6 +43,7 @@ from .conversation import (
     sound,
     write_numbers,
 )
+from .reading import given
 from .strict import Fields, Harmless, NotCarried, fields_of
 
 API: Api = "anthropic.messages"

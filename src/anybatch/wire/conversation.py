@@ -14,8 +14,8 @@ from ..core.model import Api, Json, Usage
 from ..core.schema import checked, is_strict
 from ..core.states import Outcome
 from ..errors import BadSchema
-from .answer import COUNT, UNREADABLE, fields, optional
 from .openai import Answer as Told
+from .reading import COUNT, UNREADABLE, fields, optional
 from .strict import Fields, NotCarried
 
 Role = Literal["system", "developer", "user", "assistant"]

@@ -10,8 +10,8 @@ import msgspec
 
 from ..core.model import Json
 from . import gemini, openai
-from .answer import camel, given
 from .conversation import Frame, sound
+from .reading import camel, given
 from .strict import Harmless, NotCarried, fields_of
 
 LEFT_OUT = frozenset(("user",))

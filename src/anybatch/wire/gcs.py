@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from .answer import COUNT, Fields, Malformed, given, moment, optional, readable, text_of, whole
-from .answer import written as written_at
+from .reading import COUNT, Fields, Malformed, given, moment, optional, readable, text_of, whole
+from .reading import written as written_at
 
 MIME_TYPE = "application/jsonl"
 GRAIN = 1 << 18

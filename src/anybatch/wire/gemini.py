@@ -16,7 +16,8 @@ from ..core.model import NO_BODY, Api, Failure, Json, Usage
 from ..core.states import Outcome
 from ..errors import BadSettings
 from . import openai
-from .answer import (
+from .openai import Answer
+from .reading import (
     Fields,
     Tokens,
     camel,
@@ -28,7 +29,6 @@ from .answer import (
     with_caps,
     word,
 )
-from .openai import Answer
 
 VERBS: Mapping[Api, tuple[str, str]] = {
     "gemini.generate": ("generateContent", "batchGenerateContent"),

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 
 from ..core.model import NO_BODY, Api, Failure, Json
-from .answer import (
+from .batch import Phase, RemoteBatch, ResultLine
+from .gemini import CODES, code_of, word_of
+from .reading import (
     COUNT,
     LIST,
     STRING,
@@ -37,8 +39,6 @@ from .answer import (
     word,
     written,
 )
-from .batch import Phase, RemoteBatch, ResultLine
-from .gemini import CODES, code_of, word_of
 
 # --- requests -----------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ def write_batch(
     }
     end: Json = {}
     if batch.phase == "ended":
-        error = _error_of(batch)
+        error = write_error(batch, cancelled="the batch was cancelled")
         kind = {"@type": _TYPE + _KINDS[api] + "Output"}
         end = {"error": error} if error else {"response": {**kind, **(output or {})}}
         end["done"] = True
@@ -236,9 +236,10 @@ def _output(batch: RemoteBatch, api: Api) -> Json | None:
     return {kind: {"inlinedResponses": msgspec.Raw(batch.inline)}}
 
 
-def _error_of(batch: RemoteBatch) -> Json | None:
+def write_error(batch: RemoteBatch, *, cancelled: str) -> Json | None:
+    """Why it has failed, in gRPC's codes; in which words it was `cancelled` differs by service."""
     if batch.status.endswith("_CANCELLED"):
-        return {"code": 1, "message": "the batch was cancelled"}
+        return {"code": 1, "message": cancelled}
     if not batch.problems:
         return None
     problem = batch.problems[0]

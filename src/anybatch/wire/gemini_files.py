@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from .answer import (
+from .reading import (
     COUNT,
     Fields,
     Malformed,

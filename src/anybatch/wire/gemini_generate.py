@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from ..core.model import Api, Json
 from . import gemini
-from .answer import camel, given
 from .conversation import (
     NO_PARAMETERS,
     Answer,
@@ -44,6 +43,7 @@ from .conversation import (
     write_numbers,
 )
 from .gemini_schema import json_schema
+from .reading import camel, given
 from .strict import Fields, Harmless, NotCarried, fields_of
 
 API: Api = "gemini.generate"

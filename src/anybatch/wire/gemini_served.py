@@ -14,7 +14,10 @@ import msgspec
 from ..core.model import NO_BODY, Failure, Json, Result
 from ..core.served import Ending, Order, OrderStatus, Problem, Ready, StoredFile, Sums
 from . import gemini_batch as lines
-from .answer import (
+from .batch import RemoteBatch, ResultLine
+from .gemini import write_error
+from .gemini_files import MIME_TYPE, RemoteFile, read_file
+from .reading import (
     LIST,
     STRING,
     Malformed,
@@ -27,9 +30,6 @@ from .answer import (
     whole,
     written,
 )
-from .batch import RemoteBatch, ResultLine
-from .gemini import write_error
-from .gemini_files import MIME_TYPE, RemoteFile, read_file
 
 MAX_FILE_BYTES = 2_000_000_000
 MAX_CREATE_BYTES = 20_000_000

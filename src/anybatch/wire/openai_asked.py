@@ -33,6 +33,12 @@ MAX_WINDOW_HOURS = 168
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 
+FILENAME = r"[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/\\]"
+"""What a client may call a file, from its first character to its last: a name, or a path to one."""
+NO_FILENAME = r"(.*[/\\])?\.\.?"
+MAX_FILENAME = 1_024
+"""Characters."""
+
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -129,7 +135,8 @@ class AskedBatch(NamedTuple):
 
 
 _WINDOW = re.compile(r"[1-9][0-9]{0,2}h")
-_MAX_PAIRS, _MAX_KEY, _MAX_TEXT = 16, 64, 512
+MAX_PAIRS, MAX_KEY, MAX_TEXT = 16, 64, 512
+"""Of metadata: how many, and characters of each key and value."""
 
 
 def read_create(body: bytes) -> AskedBatch:
@@ -167,10 +174,10 @@ def read_upload(body: bytes) -> AskedUpload:
     asked = _fields(body)
     for field in ("filename", "purpose", "mime_type"):
         _text(asked, field)
-    size = asked.get("bytes")
-    if size is None:
+    if asked.get("bytes") is None:
         raise missing("bytes")
-    if type(size) is not int or size < 1:
+    size = _whole(asked["bytes"])
+    if size is None or size < 1:
         raise wrong_type("bytes", "an integer above 0")
     if size > MAX_UPLOAD_BYTES:
         raise Refused(400, "File is too large.", param="bytes", code="integer_above_max_value")
@@ -178,7 +185,7 @@ def read_upload(body: bytes) -> AskedUpload:
     kept = asked.get("expires_after")
     return AskedUpload(
         size=size,
-        name=asked["filename"],
+        name=checked_filename(asked["filename"], "filename"),
         purpose=purpose,
         mime_type=asked["mime_type"],
         kept_seconds=_usually_kept(purpose) if kept is None else kept_seconds(kept),
@@ -220,17 +227,29 @@ def read_file_form(fields: Mapping[str, str], *, filename: str | None) -> AskedF
     purpose = checked_purpose(fields["purpose"])
     if filename is None:
         raise missing("file")
+    name = checked_filename(filename, "file")
     kept: Json = {
-        name.removeprefix("expires_after[").removesuffix("]"): text
-        for name, text in fields.items()
-        if name.startswith("expires_after[")
+        field.removeprefix("expires_after[").removesuffix("]"): text
+        for field, text in fields.items()
+        if field.startswith("expires_after[")
     }
     if not kept:
-        return AskedFile(filename, purpose, _usually_kept(purpose))
+        return AskedFile(name, purpose, _usually_kept(purpose))
     text = kept.get("seconds", "")
     if text.isascii() and text.isdigit() and len(text) < 10:
         kept["seconds"] = int(text)
-    return AskedFile(filename, purpose, kept_seconds(kept))
+    return AskedFile(name, purpose, kept_seconds(kept))
+
+
+def checked_filename(given: str, field: str) -> str:
+    """What a file is called: of a path, its last part. Raises Refused."""
+    if len(given) > MAX_FILENAME:
+        said = f"The name of a file has at most {MAX_FILENAME:,} characters."
+        raise Refused(400, said, param=field, code="string_above_max_length")
+    if not re.fullmatch(FILENAME, given) or re.fullmatch(NO_FILENAME, given):
+        said = f"A file cannot be called {shortened(ascii(given))}."
+        raise Refused(400, said, param=field, code="invalid_value")
+    return re.split(r"[/\\]", given)[-1]
 
 
 def checked_purpose(purpose: str) -> str:
@@ -249,10 +268,17 @@ def kept_seconds(given: Any, field: str = "expires_after") -> int:
         raise wrong_type(field, "an object")
     if given.get("anchor") != "created_at":
         raise invalid(f"{field}.anchor", given.get("anchor"), "created_at")
-    seconds = given.get("seconds")
-    if type(seconds) is not int or not LEAST_KEPT_S <= seconds <= KEPT_S:
-        raise invalid(f"{field}.seconds", seconds, f"{LEAST_KEPT_S} to {KEPT_S}")
+    seconds = _whole(given.get("seconds"))
+    if seconds is None or not LEAST_KEPT_S <= seconds <= KEPT_S:
+        raise invalid(f"{field}.seconds", given.get("seconds"), f"{LEAST_KEPT_S} to {KEPT_S}")
     return seconds
+
+
+def _whole(given: Any) -> int | None:
+    """A whole number, as JSON has them: `3600.0` is one; None: it is none."""
+    if type(given) is float and given.is_integer():
+        return int(given)
+    return given if type(given) is int else None
 
 
 def check_input_file(name: str, head: bytes, *, size: int) -> None:
@@ -288,7 +314,8 @@ def read_cursor(query: Mapping[str, str], *, usual: int, most: int) -> Cursor:
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise invalid("order", order, "asc", "desc")
-    return Cursor(_limit(query, usual=usual, most=most), query.get("after"), order == "desc")
+    after = query.get("after") or None
+    return Cursor(_limit(query, usual=usual, most=most), after, order == "desc")
 
 
 def _limit(query: Mapping[str, str], *, usual: int, most: int) -> int:
@@ -328,13 +355,13 @@ def _metadata(given: Any) -> dict[str, str]:
         return {}
     if not isinstance(given, dict):
         raise wrong_type("metadata", "an object")
-    if len(given) > _MAX_PAIRS:
-        raise Refused(400, f"At most {_MAX_PAIRS} pairs of metadata may be.", param="metadata")
+    if len(given) > MAX_PAIRS:
+        raise Refused(400, f"At most {MAX_PAIRS} pairs of metadata may be.", param="metadata")
     for key, text in given.items():
         if not isinstance(text, str):
             raise wrong_type(f"metadata.{shortened(key)}", "a string")
-        if len(key) > _MAX_KEY or len(text) > _MAX_TEXT:
-            message = f"A key has at most {_MAX_KEY} characters, a value {_MAX_TEXT}."
+        if len(key) > MAX_KEY or len(text) > MAX_TEXT:
+            message = f"A key has at most {MAX_KEY} characters, a value {MAX_TEXT}."
             param = f"metadata.{shortened(key)}"
             raise Refused(400, message, param=param, code="string_above_max_length")
     return given

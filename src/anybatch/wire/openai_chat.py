@@ -8,7 +8,6 @@ from typing import Any
 
 from ..core.model import Api, Json
 from . import openai
-from .answer import given
 from .conversation import (
     EFFORTS,
     NO_PARAMETERS,
@@ -38,6 +37,7 @@ from .conversation import (
     url_of,
     write_numbers,
 )
+from .reading import given
 from .strict import Fields, Harmless, NotCarried, fields_of
 
 API: Api = "openai.chat"

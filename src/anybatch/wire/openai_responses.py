@@ -8,7 +8,6 @@ from typing import Any
 
 from ..core.model import Api, Json
 from . import openai
-from .answer import given
 from .conversation import (
     EFFORTS,
     NO_PARAMETERS,
@@ -47,6 +46,7 @@ from .openai_chat import (
     read_verbosity,
     write_schema,
 )
+from .reading import given
 from .strict import Fields, Harmless, NotCarried, fields_of
 
 API: Api = "openai.responses"

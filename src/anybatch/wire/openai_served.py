@@ -201,16 +201,25 @@ def is_answered(result: Result) -> bool:
     return result.status is not None and 200 <= result.status < 300 and result.body != NO_BODY
 
 
-def write_line(name: str, result: Result | None, *, order: str, n: int, ending: Ending) -> Written:
-    """The line of request `n`, the client's `name`; `result` is None if it never ran."""
-    id = f"{blake2b(order.encode(), digest_size=8).hexdigest()}{n:08x}".encode()
+def write_line(
+    name: str, result: Result | None, *, order: str | None, n: int, ending: Ending
+) -> Written:
+    """The line of request `n`, the client's `name`; `result` is None if it never ran.
+
+    Without an `order` whose request it is, it has no ids but that name.
+    """
+    id = None if order is None else f"{blake2b(order.encode(), digest_size=8).hexdigest()}{n:08x}"
     ok = result is not None and is_answered(result)
     custom_id = _ENCODER.encode(name)
     said = _said(result, id, ending)
-    return Written(ok, b'{"id":"batch_req_%b","custom_id":%b,%b}\n' % (id, custom_id, said))
+    return Written(ok, b'{"id":%b,"custom_id":%b,%b}\n' % (_id("batch_req", id), custom_id, said))
 
 
-def _said(result: Result | None, id: bytes, ending: Ending) -> bytes:
+def _id(kind: str, id: str | None) -> bytes:
+    return b"null" if id is None else f'"{kind}_{id}"'.encode()
+
+
+def _said(result: Result | None, id: str | None, ending: Ending) -> bytes:
     if result is None or result.outcome in ("cancelled", "expired"):
         return _without_reply(*_UNANSWERED[ending])
     message = result.failure.message if result.failure is not None else "no reason given"
@@ -225,10 +234,10 @@ def _said(result: Result | None, id: bytes, ending: Ending) -> bytes:
     return _without_reply(code or "server_error", message)
 
 
-def _with_reply(status: int, id: bytes, body: bytes) -> bytes:
-    return b'"response":{"status_code":%d,"request_id":"req_%b","body":%b},"error":null' % (
+def _with_reply(status: int, id: str | None, body: bytes) -> bytes:
+    return b'"response":{"status_code":%d,"request_id":%b,"body":%b},"error":null' % (
         status,
-        id,
+        _id("req", id),
         body,
     )
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 import msgspec
 
 from ..core.model import Json
-from .answer import MAX_MESSAGE, UNREADABLE
+from .reading import MAX_MESSAGE, UNREADABLE
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from . import (
     openai_chat,
     openai_responses,
 )
-from .answer import UNREADABLE
 from .conversation import Frame
+from .reading import UNREADABLE
 from .strict import NotCarried
 
 LEFT_OUT: Mapping[Api, frozenset[str]] = {

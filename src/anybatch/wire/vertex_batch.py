@@ -15,7 +15,10 @@ from msgspec.structs import replace
 
 from ..core.model import NO_BODY, Api, Json
 from . import gemini_batch
-from .answer import (
+from .batch import RemoteBatch, ResultLine
+from .gemini import CODES, code_of
+from .gemini_batch import phase_of, problems_of
+from .reading import (
     COUNT,
     STRINGS,
     UNREADABLE,
@@ -37,9 +40,6 @@ from .answer import (
     whole,
     written,
 )
-from .batch import RemoteBatch, ResultLine
-from .gemini import CODES, code_of
-from .gemini_batch import phase_of, problems_of
 
 PATH = "/batchPredictionJobs"
 """Of the list of jobs, under the base URL that names project and location."""
@@ -231,7 +231,7 @@ def write_batch(
         "updateTime": written(updated_at),
         "outputInfo": {"gcsOutputDirectory": batch.results[0]} if batch.results else None,
         "completionStats": _stats(batch, failed),
-        "error": _error_of(batch),
+        "error": gemini_batch.write_error(batch, cancelled="CANCELED"),
     }
     return msgspec.json.encode(given(about))
 
@@ -245,16 +245,6 @@ def _stats(batch: RemoteBatch, failed: int) -> Json | None:
         "failedCount": str(failed),
         "incompleteCount": str(left),
     }
-
-
-def _error_of(batch: RemoteBatch) -> Json | None:
-    if batch.status.endswith("_CANCELLED"):
-        return {"code": 1, "message": "CANCELED"}
-    if not batch.problems:
-        return None
-    problem = batch.problems[0]
-    codes = [code for code, (named, _, _) in CODES.items() if named == problem.code]
-    return {"code": codes[0] if codes else 13, "message": problem.message}
 
 
 def read_batches(body: bytes) -> tuple[list[RemoteBatch], str | None]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from ...wire.answer import is_object
+from ...wire.reading import is_object
 from .errors import refused
 
 MB: Final = 1_000_000

@@ -5,11 +5,9 @@ from typing import Final
 from ...clock import Clock, SystemClock
 from ..batches.desk import Desk
 from ..batches.hosted import Hosted
-from ..batches.ledger import BatchLedger
 from ..batches.life import Fates, Phases
 from ..batches.realtime import RealTime
 from ..batches.rows import RowScript, Runner
-from ..batches.vault import Vault
 from ..endpoint.answers import Answerer, echo
 from ..service.front import Faults, Front
 from .answers import SHAPE
@@ -55,8 +53,6 @@ class FakeAnthropic(Hosted):
         clock: Clock = SYSTEM,
     ) -> None:
         desk = Desk(
-            vault=Vault(),
-            ledger=BatchLedger(),
             runner=Runner(answer, rows or {}, SHAPE),
             now=lambda: clock.now().timestamp(),
             quotas=Quotas(max_rows=max_rows, max_bytes=max_bytes, max_queued=max_queued),
@@ -78,11 +74,5 @@ class FakeAnthropic(Hosted):
             request_id="request-id",
             now=desk.now,
         )
-        super().__init__(
-            front,
-            batches=accepted,
-            ledger=desk.ledger,
-            vault=desk.vault,
-            mistakes=(front.mistakes, desk.runner.mistakes),
-            port=port,
-        )
+        mistakes = (front.mistakes,)
+        super().__init__(front, desk=desk, batches=accepted, mistakes=mistakes, port=port)

@@ -1,7 +1,7 @@
 """What all parts of one fake service work with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from .ledger import BatchLedger
@@ -14,8 +14,8 @@ Q = TypeVar("Q")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk(Generic[Q]):
-    vault: Vault
-    ledger: BatchLedger
+    vault: Vault = field(default_factory=Vault)
+    ledger: BatchLedger = field(default_factory=BatchLedger)
     runner: Runner
     now: Callable[[], float]
     """Seconds since 1970."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Mapping, Sequence
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from ..service.http1 import Application
 from ..service.server import Server
+from .desk import Desk
 from .ledger import BatchLedger
-from .vault import Vault
 
 
 class Settled(Protocol):
@@ -35,17 +35,17 @@ class Hosted:
         self,
         application: Application,
         *,
+        desk: Desk[Any],
         batches: Settled,
-        ledger: BatchLedger,
-        vault: Vault,
         mistakes: Sequence[Sequence[Exception]],
         port: int,
     ) -> None:
+        """`mistakes` are those of who answers calls, beside those of who runs rows."""
         self._server = Server(application, port=port)
         self._batches = batches
-        self._ledger = ledger
-        self._vault = vault
-        self._mistakes = mistakes
+        self._ledger = desk.ledger
+        self._vault = desk.vault
+        self._mistakes = (*mistakes, desk.runner.mistakes)
 
     @property
     def address(self) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ..service.front import Refused
 from ..service.http1 import Extent
@@ -13,12 +13,14 @@ from .ledger import AcceptedBatch
 from .life import Fate, Life, Stage
 from .registry import Registry
 from .rows import Reader, Row
-from .stored import Stored
-from .work import Sums, Work, ordered
+from .work import Given, Sums, Work, ordered
 
 
 class Running(ABC):
     """Belongs to the service's thread."""
+
+    together: ClassVar[bool] = True
+    """Whether errors are filed among the results."""
 
     def __init__(self, accepted: AcceptedBatch, life: Life, desk: Desk[Any]) -> None:
         self.id = accepted.id
@@ -29,13 +31,15 @@ class Running(ABC):
         self.lists = 0
         self.lock = asyncio.Lock()
         self.sums = Sums()
+        self.errors: Extent | None = None
+        """Where they are filed apart, once its life is over and if there is a line of them."""
         self._desk = desk
         self._work: Work | None = None
         """None: nothing runs, yet or any more."""
         desk.ledger.accept(accepted)
 
     @abstractmethod
-    def given(self) -> Stored | None:
+    def given(self) -> Given | None:
         """The rows to run; None: they are refused all together."""
 
     @property
@@ -81,7 +85,7 @@ class Running(ABC):
             write=self.write_row,
             vault=desk.vault,
             ledger=desk.ledger,
-            together=True,
+            together=self.together,
         )
         self.sums = self._work.sums
         self.life = replace(self.life, total=len(given))
@@ -96,11 +100,18 @@ class Running(ABC):
             self._work.give_up(self.life.done, stage)
         self.life = self.life.enter(stage, at)
         if self.life.is_over:
-            results = None if self._work is None else self._work.close().content(ok=True)
-            # Which may be long: all that is needed of it is in the sums.
-            self._work = None
-            self.finish(results, at)
+            self.finish(self._closed(), at)
         self._desk.ledger.move(self.id, stage=stage, rows=self.life.total)
+
+    def _closed(self) -> Extent | None:
+        """The results of what has run, if any has."""
+        if self._work is None:
+            return None
+        made = self._work.close()
+        # Which may be long: all that is needed of it is in the sums.
+        self._work = None
+        self.errors = made.content(ok=False)
+        return made.content(ok=True)
 
     def _count(self, done: int) -> None:
         self.life = replace(self.life, done=done)

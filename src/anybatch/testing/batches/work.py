@@ -19,6 +19,9 @@ SLICE: Final = 200
 class Given(Protocol):
     """The input of a batch."""
 
+    def __len__(self) -> int:
+        """How many rows it has."""
+
     def rows(self, places: Iterable[int]) -> Iterator[tuple[str, bytes]]:
         """The custom_id and the body of the rows at these places, 0-based."""
 

@@ -1,12 +1,16 @@
 """Answers in Gemini's two shapes."""
 
+from collections.abc import Iterable
 from typing import Final
+
+import msgspec
 
 from ...core.model import Json
 from ..batches.rows import Shape
 from ..endpoint.answers import DIMENSIONS, Answer, count, embed
 from ..endpoint.call import Call
-from .errors import failure
+from ..service.http1 import Reply
+from .errors import failure, json_reply
 
 FINISHES: Final = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
@@ -41,6 +45,15 @@ def _embedding(answer: Answer, call: Call) -> Json:
     wanted = call.json.get("outputDimensionality") or DIMENSIONS
     vectors = answer.vectors or [embed(call.prompt, wanted)]
     return {"embedding": {"values": list(vectors[0])}, "tokenCount": str(count(answer, call).used)}
+
+
+def embedded_together(replies: Iterable[Reply]) -> Reply:
+    """The answer to several texts at once, made of those to each."""
+    embeddings = []
+    for reply in replies:
+        assert isinstance(reply.body, bytes)
+        embeddings.append(msgspec.json.decode(reply.body)["embedding"])
+    return json_reply({"embeddings": embeddings})
 
 
 SHAPE: Final = Shape(write=write_response, failure=failure)

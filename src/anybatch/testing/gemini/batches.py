@@ -9,8 +9,8 @@ import msgspec
 
 from ...core.model import Failure
 from ...wire import gemini_batch as wire
-from ...wire.answer import Malformed, RequestLine
 from ...wire.gemini import read_path
+from ...wire.reading import Malformed, RequestLine
 from ..batches.ledger import AcceptedBatch, moment
 from ..batches.life import Life, fate_of
 from ..batches.running import Book

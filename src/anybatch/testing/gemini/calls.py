@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 
 from ...core.model import Api, Json
-from ...wire.answer import camel
+from ...wire.reading import LIST, camel, fields, optional
 from ..endpoint.call import Call, count_tokens, dig, text_of
 from ..service.http1 import Reply
-from .errors import error_reply
+from .errors import error_reply, refused
 
 
 class Generation(Call, frozen=True, kw_only=True):
@@ -79,6 +79,14 @@ def read_call(
         custom_id=custom_id,
         batch_id=batch_id,
     )
+
+
+def texts_in(body: bytes) -> list[bytes]:
+    """The single calls that one for several embeddings is made of. Raises Refused."""
+    each = optional(LIST, fields(body).get("requests"))
+    if not each:
+        raise refused(400, "* requests: requests is not specified or not readable")
+    return [bytes(one) for one in each]
 
 
 def _generated(json: Json) -> list[tuple[str, str]]:

@@ -5,11 +5,9 @@ from typing import Final
 from ...clock import Clock, SystemClock
 from ..batches import desk
 from ..batches.hosted import Hosted
-from ..batches.ledger import BatchLedger
 from ..batches.life import Fates, Phases
 from ..batches.realtime import RealTime
 from ..batches.rows import RowScript, Runner
-from ..batches.vault import Vault
 from ..endpoint.answers import Answerer, echo
 from ..service.front import Faults, Front
 from .answers import SHAPE
@@ -65,8 +63,6 @@ class FakeGemini(Hosted):
             enqueued_tokens=enqueued_tokens,
         )
         there = desk.Desk(
-            vault=Vault(),
-            ledger=BatchLedger(),
             runner=Runner(answer, rows or {}, SHAPE),
             now=lambda: clock.now().timestamp(),
             quotas=quotas,
@@ -83,11 +79,5 @@ class FakeGemini(Hosted):
         service = Service(files, accepted, self.calls, there.vault, key=key)
         note = there.ledger.note
         front = Front(service, faults or {}, note, latency=latency, now=there.now)
-        super().__init__(
-            front,
-            batches=accepted,
-            ledger=there.ledger,
-            vault=there.vault,
-            mistakes=(front.mistakes, there.runner.mistakes),
-            port=port,
-        )
+        mistakes = (front.mistakes,)
+        super().__init__(front, desk=there, batches=accepted, mistakes=mistakes, port=port)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from ...core.model import Json
-from ...wire.answer import Malformed
 from ...wire.gemini_files import RemoteFile, read_file
+from ...wire.reading import Malformed
 from ..batches.ledger import KeptFile, moment
 from ..service.front import Operation
 from ..service.http1 import Extent, Head, Reply, digest_of

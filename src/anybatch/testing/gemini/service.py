@@ -10,8 +10,9 @@ from ..service.faults import Status
 from ..service.front import Operation
 from ..service.http1 import Body, Head, Reply
 from ..service.routes import Routes
+from .answers import embedded_together
 from .batches import Batches
-from .calls import read_call
+from .calls import read_call, texts_in
 from .errors import bad_key, failure
 from .files import Files
 
@@ -30,8 +31,9 @@ ROUTES: Final = Routes(
     ("GET", rf"{_VERSION}/{_BATCH}", "poll"),
     ("POST", rf"{_VERSION}/{_BATCH}:cancel", "cancel"),
     ("DELETE", rf"{_VERSION}/{_BATCH}", "remove"),
-    ("POST", rf"{_MODEL}:(?:generateContent|embedContent)", "call"),
+    ("POST", rf"{_MODEL}:(?:generateContent|embedContent|batchEmbedContents)", "call"),
 )
+_TOGETHER: Final = ":batchEmbedContents"
 OPERATIONS: Final = ROUTES.names | {"upload"}
 
 
@@ -106,6 +108,17 @@ class Service:
                 return self._files.delete(name)
 
     def _call(self, operation: Operation) -> Reply:
+        if operation.path.endswith(_TOGETHER):
+            return self._embed(operation)
         named = read_path(operation.path)
         assert named is not None
         return self._calls.reply(operation.body, partial(read_call, *named))
+
+    def _embed(self, operation: Operation) -> Reply:
+        """Texts that come together, each booked by itself; a refusal of one is the answer."""
+        named = read_path(operation.path.removesuffix(_TOGETHER) + ":embedContent")
+        assert named is not None
+        read = partial(read_call, *named)
+        replies = [self._calls.reply(body, read) for body in texts_in(operation.body)]
+        refused = next((reply for reply in replies if reply.status != 200), None)
+        return refused or embedded_together(replies)

@@ -1,16 +1,15 @@
 """One batch: validated, run row by row, finished; and how it is told of."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from ...core.model import Json
-from ..batches.life import Fate, Life, Problem, Stage
-from ..batches.rows import Row
-from ..batches.work import Sums, Work, ordered
+from ..batches.ledger import AcceptedBatch
+from ..batches.life import Life, Problem
+from ..batches.rows import Reader, Row
+from ..batches.running import Running
 from ..endpoint.service import read_call
 from ..service.http1 import Extent
 from .asked import WINDOW, Asked
@@ -33,6 +32,9 @@ class Input:
         self._path = path
         self._checked = checked
 
+    def __len__(self) -> int:
+        return len(self._checked.starts)
+
     def rows(self, places: Iterable[int]) -> Iterator[tuple[str, bytes]]:
         with self._path.open("rb") as file:
             for place in places:
@@ -41,82 +43,44 @@ class Input:
                 yield line.custom_id, bytes(line.body)
 
 
-class Batch:
+class Batch(Running):
     """Belongs to the service's thread."""
+
+    together = False
 
     def __init__(
         self,
-        id: str,
-        number: int,
+        accepted: AcceptedBatch,
         asked: Asked,
         life: Life,
         desk: Desk,
         files: Files,
         rivals: "Callable[[Batch, float], int]",
     ) -> None:
-        self.id = id
-        self.number = number
+        super().__init__(accepted, life, desk)
         self.asked = asked
-        self.life = life
-        self.created_at = life.since
         self.model: str | None = None
         self.tokens = 0
         """Of all prompts, where they are counted."""
-        self.looks = 0
-        self.lists = 0
-        self.lock = asyncio.Lock()
-        self._desk = desk
         self._files = files
         self._rivals = rivals
         self._problems: list[Problem] = []
         self._checked = Checked()
         self._file_ids: dict[bool, str] = {}
         self._input: Path | None = None
-        self._work: Work | None = None
-        """None: nothing runs, yet or any more."""
-        self._sums = Sums()
-
-    @property
-    def fate(self) -> Fate:
-        return self.life.fate
 
     def validate(self, at: float) -> None:
         self._problems = self._validated(at)
+        super().validate(at)
+
+    def given(self) -> Input | None:
         if self._problems or self._input is None:
-            self.enter("failed", at)
-        else:
-            self._begin(self._input)
-            self.enter("in_progress", at)
+            return None
+        return Input(self._input, self._checked)
 
-    async def run(self, until: int) -> None:
-        assert self._work is not None
-        await self._work.run(self.life.done, until, self._count)
-
-    def enter(self, stage: Stage, at: float) -> None:
-        if stage in ("expired", "cancelled") and self._work is not None:
-            self._work.give_up(self.life.done, stage)
-        self.life = self.life.enter(stage, at)
-        if self.life.is_over:
-            self._finish(at)
-        self._desk.ledger.move(self.id, stage=stage, rows=self.life.total)
-
-    def _count(self, done: int) -> None:
-        self.life = replace(self.life, done=done)
-
-    def _begin(self, path: Path) -> None:
-        desk, total = self._desk, len(self._checked.starts)
-        self._work = Work(
-            self.id,
-            Input(path, self._checked),
-            ordered(total, shuffle=desk.shuffle, seed=f"{desk.seed}/{self.number}"),
-            runner=desk.runner,
-            read=partial(read_call, self.asked.endpoint.removeprefix("/v1"), {}),
-            write=self._write,
-            vault=desk.vault,
-            ledger=desk.ledger,
-        )
-        self._sums = self._work.sums
-        self.life = replace(self.life, total=total)
+    @property
+    def reader(self) -> Reader:
+        return partial(read_call, self.asked.endpoint.removeprefix("/v1"), {})
 
     def _validated(self, at: float) -> list[Problem]:
         if self.fate.ends == "failed":
@@ -139,20 +103,16 @@ class Batch:
         message = TOO_MANY_TOKENS.format(model=self.model, limit=limit)
         return [Problem(code="token_limit_exceeded", message=message)]
 
-    def _write(self, row: Row, number: int) -> bytes:
+    def write_row(self, row: Row, number: int) -> bytes:
         return write_result(row, id=f"{self.id[-12:]}{number:08x}")
 
-    def _finish(self, at: float) -> None:
-        """Keep the result files that have a line."""
-        results = None if self._work is None else self._work.close()
-        for ok, name in ((True, "output"), (False, "error")):
-            content = None if results is None else results.content(ok)
+    def finish(self, results: Extent | None, at: float) -> None:
+        for ok, name, content in ((True, "output", results), (False, "error", self.errors)):
             if content is not None:
                 self._file_ids[ok] = self._kept(content, name, at)
         if self._input is not None:
             self._input.unlink()
-        # Which may be long: all that is needed of it is in the sums.
-        self._work, self._checked = None, Checked()
+        self._checked = Checked()
 
     def _kept(self, content: Extent, name: str, at: float) -> str:
         return self._files.keep(
@@ -207,12 +167,12 @@ class Batch:
         return {"object": "list", "data": listed}
 
     def _counts(self) -> Json:
-        sums = self._sums
+        sums = self.sums
         counts = {"total": self.life.total, "completed": sums.completed, "failed": sums.failed}
         return counts | dict(self.fate.counts)
 
     def _usage(self) -> Json:
-        sums = self._sums
+        sums = self.sums
         return {
             "input_tokens": sums.tokens_in,
             "input_tokens_details": {"cached_tokens": sums.cached},

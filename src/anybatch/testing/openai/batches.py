@@ -40,9 +40,7 @@ class Batches:
         batch.looks += 1
         if batch.looks in batch.fate.lost:
             raise _unknown(batch_id)
-        words = batch.fate.words
-        word = words[batch.looks - 1] if batch.looks <= len(words) else None
-        return json_reply(batch.write(status=word))
+        return json_reply(batch.write(status=batch.word))
 
     async def list(self, query: Mapping[str, str]) -> Reply:
         shown = []
@@ -112,8 +110,7 @@ class Batches:
             accepted_at=moment(now),
             stage=life.stage,
         )
-        self._desk.ledger.accept(accepted)
-        return Batch(accepted.id, number, asked, life, self._desk, self._files, self._rivals)
+        return Batch(accepted, asked, life, self._desk, self._files, self._rivals)
 
     def _rivals(self, batch: Batch, at: float) -> int:
         """How many tokens others have enqueued for the same model."""

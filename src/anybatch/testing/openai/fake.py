@@ -6,10 +6,8 @@ from typing import ClassVar, Final
 from ...clock import Clock, SystemClock
 from ..batches.desk import Desk
 from ..batches.hosted import Hosted
-from ..batches.ledger import BatchLedger
 from ..batches.life import Fates, Phases
 from ..batches.rows import RowScript, Runner, Shape
-from ..batches.vault import Vault
 from ..endpoint import FakeEndpoint
 from ..endpoint.answers import Answerer, echo, write_answer
 from ..endpoint.errors import failure
@@ -77,8 +75,6 @@ class FakeOpenAI(Hosted):
             unbatched_models=unbatched_models,
         )
         desk = Desk(
-            vault=Vault(),
-            ledger=BatchLedger(),
             runner=Runner(answer, rows or {}, SHAPE),
             now=lambda: clock.now().timestamp(),
             quotas=quotas,
@@ -99,10 +95,9 @@ class FakeOpenAI(Hosted):
         front = Front(performer, faults or {}, note, latency=latency, now=desk.now)
         super().__init__(
             Translated(Both(front, self.calls.service), spoken.head),
+            desk=desk,
             batches=accepted,
-            ledger=desk.ledger,
-            vault=desk.vault,
-            mistakes=(front.mistakes, desk.runner.mistakes, self.calls.service.mistakes),
+            mistakes=(front.mistakes, self.calls.service.mistakes),
             port=port,
         )
 

@@ -27,6 +27,11 @@ class Status:
     executed: bool = False
     """True: the model did run, and it is billed; an operation was performed all the same."""
 
+    def __post_init__(self) -> None:
+        if self.body is not None and not isinstance(self.body, bytes):
+            kind = type(self.body).__name__
+            raise TypeError(f"body is the bytes that go out, and not of type {kind}; encode it")
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:

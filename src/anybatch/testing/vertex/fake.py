@@ -6,11 +6,9 @@ from typing import Final
 from ...clock import Clock, SystemClock
 from ..batches import desk
 from ..batches.hosted import Hosted
-from ..batches.ledger import BatchLedger
 from ..batches.life import Fates, Phases
 from ..batches.realtime import RealTime
 from ..batches.rows import RowScript, Runner
-from ..batches.vault import Vault
 from ..endpoint.answers import Answerer, echo
 from ..gemini.answers import SHAPE
 from ..service.front import Faults, Front
@@ -67,8 +65,6 @@ class FakeVertex(Hosted):
         clock: Clock = SYSTEM,
     ) -> None:
         there = desk.Desk(
-            vault=Vault(),
-            ledger=BatchLedger(),
             runner=Runner(answer, rows or {}, SHAPE),
             now=lambda: clock.now().timestamp(),
             quotas=Quotas(max_rows=max_rows, max_batches=max_batches, shards=shards),
@@ -89,14 +85,8 @@ class FakeVertex(Hosted):
         service = Service(objects, accepted, self.calls, there.vault, self._tokens)
         note = there.ledger.note
         front = Front(service, faults or {}, note, latency=latency, now=there.now)
-        super().__init__(
-            front,
-            batches=accepted,
-            ledger=there.ledger,
-            vault=there.vault,
-            mistakes=(front.mistakes, there.runner.mistakes),
-            port=port,
-        )
+        mistakes = (front.mistakes,)
+        super().__init__(front, desk=there, batches=accepted, mistakes=mistakes, port=port)
 
     @property
     def environment(self) -> Mapping[str, str]:

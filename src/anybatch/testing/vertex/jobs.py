@@ -10,8 +10,8 @@ import msgspec
 
 from ...core.model import Api, Failure
 from ...wire import vertex_batch as wire
-from ...wire.answer import Malformed, fields
 from ...wire.gcs import read_uri
+from ...wire.reading import Malformed, fields
 from ..batches.ledger import AcceptedBatch, moment
 from ..batches.life import Life, fate_of
 from ..batches.running import Book
