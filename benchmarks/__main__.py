@@ -2,13 +2,14 @@
 
 import sys
 
-from . import batches, cli, embedded, end_to_end, online, plan
+from . import batches, cli, embedded, end_to_end, online, plan, serve
 
 _ALL = {
     "plan": plan.compare,
     "end_to_end": end_to_end.compare,
     "online": online.compare,
     "batches": batches.compare,
+    "serve": serve.compare,
     "cli": cli.compare,
     "embedded": embedded.compare,
 }

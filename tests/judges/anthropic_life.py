@@ -1,16 +1,25 @@
 """A whole batch life at Anthropic's API, told by the official SDK that runs this script."""
 
+import asyncio
+import urllib.request
+
 import anthropic
-from reporting import address, raised, report
+from anthropic.pagination import SyncPage
+from anthropic.types.messages import (
+    DeletedMessageBatch,
+    MessageBatch,
+    MessageBatchIndividualResponse,
+)
+from reporting import address, judged, judged_all, numbered, raised, report
 
 KEY = "sk-judge"
 
 
-def row(name, prompt="hi"):
+def row(name, prompt="hi", most=64):
     turns = [{"role": "user", "content": prompt}]
     return {
         "custom_id": name,
-        "params": {"model": "claude-x", "max_tokens": 64, "messages": turns},
+        "params": {"model": "claude-x", "max_tokens": most, "messages": turns},
     }
 
 
@@ -56,6 +65,21 @@ def life(client):
     }
 
 
+def large(client):
+    """More than anybody wants to hold in memory: it is read line by line."""
+    rows = numbered(200, lambda n: row(f"r{n}", f"{'x' * 40_000} {n}", 50_000))
+    _, batch = until_over(client, create(client, *rows))
+    names, size = [], 0
+    for line in client.messages.batches.results(batch.id):
+        names.append(line.custom_id)
+        size += len(line.result.message.content[0].text)
+    return {
+        "names": len(set(names)),
+        "once": len(names) == len(set(names)),
+        "all of it": size > 8e6,
+    }
+
+
 def pages(client):
     batches = client.messages.batches
     made = [create(client).id for _ in range(3)]
@@ -69,7 +93,7 @@ def pages(client):
 
 
 def cancel(client):
-    asked = client.messages.batches.cancel(create(client, row("a"), row("b")).id)
+    asked = client.messages.batches.cancel(create(client, row("a", "wait"), row("b", "wait")).id)
     statuses, batch = until_over(client, asked)
     return {
         "statuses": statuses,
@@ -138,13 +162,65 @@ def call(client):
     return message.content[0].text
 
 
+def typed(client):
+    """Each thing that the service tells of, as the SDK's own types see it."""
+    raw = client.messages.batches.with_raw_response
+    created = raw.create(requests=[row("a"), row("bad", "fail")])
+    _, batch = until_over(client, created.parse())
+    cancelling = raw.cancel(create(client, row("a", "wait")).id)
+    headers = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+    asked = urllib.request.Request(batch.results_url, headers=headers)
+    with urllib.request.urlopen(asked) as reply:
+        lines = reply.read().decode().splitlines()
+    found = {
+        "created": (MessageBatch, created),
+        "cancelling": (MessageBatch, cancelling),
+        "ended": (MessageBatch, raw.retrieve(batch.id)),
+        "batches": (SyncPage[MessageBatch], raw.list(limit=2)),
+        "deleted": (DeletedMessageBatch, raw.delete(batch.id)),
+    }
+    of_lines = {
+        f"line {n}": judged(MessageBatchIndividualResponse, line) for n, line in enumerate(lines)
+    }
+    return {**judged_all(found), **of_lines}
+
+
+def asynchronous(client):
+    """The same by the client that does not block."""
+    return asyncio.run(_asynchronous())
+
+
+async def _asynchronous():
+    async with anthropic.AsyncAnthropic(base_url=address(), api_key=KEY) as client:
+        batches = client.messages.batches
+        batch = await batches.create(requests=[row("a", "async")])
+        while batch.processing_status != "ended":
+            batch = await batches.retrieve(batch.id)
+        names = [line.custom_id async for line in await batches.results(batch.id)]
+        created = await batches.create(requests=[row("a", "wait")])
+        asked = await batches.cancel(created.id)
+        listed = [each.id async for each in batches.list(limit=1)]
+        deleted = await batches.delete(batch.id)
+        try:
+            await batches.retrieve(batch.id)
+        except anthropic.NotFoundError as error:
+            gone = type(error).__name__
+        return {
+            "names": names,
+            "cancel": asked.processing_status in ("canceling", "ended"),
+            "listed": listed[:2] == [asked.id, batch.id],
+            "gone": gone,
+            "deleted": deleted.id == batch.id,
+        }
+
+
 def version(client):
     return anthropic.__version__
 
 
 STEPS = (
-    version, life, pages, cancel, too_early, too_late, old_client, old_version, refused, errors,
-    tried_again, call,
+    version, life, large, pages, cancel, too_early, too_late, old_client, old_version, refused,
+    errors, typed, asynchronous, tried_again, call,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
 """A whole batch life at OpenAI's API, told by the official SDK that runs this script."""
 
+import asyncio
 import io
 import json
 
 import openai
-from reporting import address, json_lines, raised, report
+from openai import types
+from openai.pagination import SyncCursorPage, SyncPage
+from openai.types.chat import ChatCompletion
+from openai.types.uploads import UploadPart
+from reporting import address, json_lines, judged, judged_all, numbered, raised, report
 
 KEY = "sk-judge"
 CHAT = "/v1/chat/completions"
@@ -71,6 +76,21 @@ def life(client):
     }
 
 
+def large(client):
+    """More than anybody wants to hold in memory: it comes in pieces."""
+    rows = numbered(200, lambda n: chat(f"r{n}", f"{'x' * 40_000} {n}"))
+    _, batch = until_over(client, create(client, rows))
+    with client.files.with_streaming_response.content(batch.output_file_id) as response:
+        pieces = list(response.iter_bytes())
+    names = [line["custom_id"] for line in json_lines(b"".join(pieces).decode())]
+    return {
+        "names": len(set(names)),
+        "once": len(names) == len(set(names)),
+        "all of it": sum(map(len, pieces)) > 8e6,
+        "in pieces": len(pieces) > 1,
+    }
+
+
 def expiry(client):
     _, batch = until_over(client, create(client, [chat("a"), chat("late", "expire")]))
     (line,) = lines(client, batch.error_file_id)
@@ -90,7 +110,7 @@ def pages(client):
 
 
 def cancel(client):
-    asked = client.batches.cancel(create(client, [chat("a")]).id)
+    asked = client.batches.cancel(create(client, [chat("a", "wait")]).id)
     statuses, batch = until_over(client, asked)
     return {"statuses": statuses, "again": client.batches.cancel(batch.id).status}
 
@@ -110,6 +130,22 @@ def lifetime(client):
     after = {"anchor": "created_at", "seconds": 3600}
     made = upload(client, [chat("a")], expires_after=after)
     return made.expires_at - made.created_at
+
+
+def parts(client):
+    content = json.dumps(chat("a")).encode() + b"\n"
+    about = {"filename": "in.jsonl", "mime_type": "application/jsonl", "purpose": "batch"}
+    begun = client.uploads.create(bytes=len(content), **about)
+    ids = [
+        client.uploads.parts.create(begun.id, data=data).id for data in (content[:9], content[9:])
+    ]
+    done = client.uploads.complete(begun.id, part_ids=ids)
+    other = client.uploads.create(bytes=1, **about)
+    return {
+        "status": done.status,
+        "same": client.files.content(done.file.id).content == content,
+        "cancelled": client.uploads.cancel(other.id).status,
+    }
 
 
 def embeddings(client):
@@ -169,13 +205,87 @@ def calls(client):
     }
 
 
+def typed(client):
+    """Each thing that the service tells of, as the SDK's own types see it."""
+    _, batch = until_over(client, create(client, [chat("a"), chat("b", "fail")]))
+    _, failed = until_over(client, create(client, [chat("a"), chat("a")]))
+    (line,) = lines(client, batch.output_file_id)
+    files, batches = client.files.with_raw_response, client.batches.with_raw_response
+    created = batches.create(
+        input_file_id=batch.input_file_id, endpoint=CHAT, completion_window="24h"
+    )
+    body = json.dumps(line["response"]["body"])
+    return {
+        **judged_all(
+            {
+                "created": (types.Batch, created),
+                "batch": (types.Batch, batches.retrieve(batch.id)),
+                "failed batch": (types.Batch, batches.retrieve(failed.id)),
+                "batches": (SyncCursorPage[types.Batch], batches.list(limit=2)),
+                "file": (types.FileObject, files.retrieve(batch.output_file_id)),
+                "files": (SyncCursorPage[types.FileObject], files.list(limit=2)),
+                "deleted": (types.FileDeleted, files.delete(batch.error_file_id)),
+                "models": (SyncPage[types.Model], client.models.with_raw_response.list()),
+            }
+        ),
+        "answer": judged(ChatCompletion, body),
+        "line": sorted(line),
+    }
+
+
+def typed_uploads(client):
+    uploads, about = client.uploads, {"mime_type": "application/jsonl", "purpose": "batch"}
+    content = json.dumps(chat("a")).encode() + b"\n"
+    begun = uploads.with_raw_response.create(bytes=len(content), filename="in.jsonl", **about)
+    upload_id = begun.parse().id
+    part = uploads.parts.with_raw_response.create(upload_id, data=content)
+    done = uploads.with_raw_response.complete(upload_id, part_ids=[part.parse().id])
+    return judged_all(
+        {"upload": (types.Upload, begun), "part": (UploadPart, part), "done": (types.Upload, done)}
+    )
+
+
+def asynchronous(client):
+    """The same by the client that does not block."""
+    return asyncio.run(_asynchronous())
+
+
+async def _asynchronous():
+    async with openai.AsyncOpenAI(base_url=f"{address()}/v1", api_key=KEY) as client:
+        content, waiting = (
+            json.dumps(chat("a", prompt)).encode() + b"\n" for prompt in ("async", "wait")
+        )
+        file = await client.files.create(file=("in.jsonl", content), purpose="batch")
+        about = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+        batch = await client.batches.create(**about)
+        while batch.status != "completed":
+            batch = await client.batches.retrieve(batch.id)
+        given = (await client.files.content(batch.output_file_id)).text
+        file = await client.files.create(file=("in.jsonl", waiting), purpose="batch")
+        created = await client.batches.create(**(about | {"input_file_id": file.id}))
+        asked = await client.batches.cancel(created.id)
+        listed = [each.id async for each in client.batches.list(limit=1)]
+        try:
+            await client.files.retrieve("file-none")
+        except openai.NotFoundError as error:
+            gone = type(error).__name__
+        return {
+            "names": [line["custom_id"] for line in json_lines(given)],
+            "cancel": asked.status in ("cancelling", "cancelled"),
+            "listed": listed[:2] == [asked.id, batch.id],
+            "gone": gone,
+            "deleted": (await client.files.delete(file.id)).deleted,
+        }
+
+
 def version(client):
     return openai.__version__
 
 
 STEPS = (
-    version, life, expiry, pages, cancel, too_late, file, lifetime, embeddings, refused_lines,
-    refused_file, refused, errors, tried_again, calls,
+    version, life, large, expiry, pages, cancel, too_late, file, lifetime, parts, embeddings,
+    refused_lines, refused_file, refused, errors, typed, typed_uploads, asynchronous, tried_again,
+    calls,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,25 +1,31 @@
-"""The fake's message batches are Anthropic's, as the official SDK judges them in two majors."""
+"""The fake's message batches are Anthropic's, as the official SDKs judge them in two languages."""
 
 import pytest
 
 from anybatch.testing import FakeAnthropic
 
-from .judging import Visit, judges_of, kinds, visited
+from .judging import Visit, all_judges_of, kinds, visited
 
 RENAMED = {
     "anthropic-0": {"413": "RequestTooLargeError", "503": "InternalServerError"},
     "anthropic-2": {"413": "ContentTooLargeError", "503": "ServiceUnavailableError"},
+    "anthropic-js-1": {
+        "413": "ContentTooLargeError",
+        "503": "ServiceUnavailableError",
+        "half": "NotFoundError",
+        "late": "APIConnectionTimeoutError",
+    },
 }
-"""What the majors call differently."""
+"""What they call differently. Of an answer that breaks off, JavaScript's goes by the status."""
 
 
-@pytest.fixture(scope="module", params=judges_of("anthropic"))
+@pytest.fixture(scope="module", params=all_judges_of("anthropic"))
 def visit(request: pytest.FixtureRequest) -> Visit:
-    return visited(request.param, "anthropic_life.py", FakeAnthropic)
+    return visited(request.param, "anthropic_life", FakeAnthropic)
 
 
 def test_the_judge_is_of_the_major_it_is_named_after(visit: Visit) -> None:
-    assert visit["version"].split(".")[0] == visit.judge.split("-")[1]
+    assert visit["version"].split(".")[0] == visit.judge.rpartition("-")[2]
 
 
 def test_a_batch_goes_from_rows_to_results(visit: Visit) -> None:
@@ -122,3 +128,21 @@ def test_an_sdk_that_tries_again_makes_two_batches_and_the_books_show_it(visit: 
 
 def test_a_message_is_answered(visit: Visit) -> None:
     assert visit["call"] == "echo: hi"
+
+
+def test_a_large_result_is_read_line_by_line(visit: Visit) -> None:
+    assert visit["large"] == {"names": 200, "once": True, "all of it": True}
+
+
+def test_what_is_told_is_as_the_sdks_own_types_have_it(visit: Visit) -> None:
+    if "typed" not in visit.told:
+        pytest.skip("JavaScript has no types left when it runs")
+    assert len(visit["typed"]) == 7
+    assert [name for name, seen in visit["typed"].items() if seen["wrong"]] == []
+
+
+def test_a_client_that_does_not_block_goes_the_same_way(visit: Visit) -> None:
+    if "asynchronous" not in visit.told:
+        pytest.skip("JavaScript has no other client")
+    assert visit["asynchronous"]["names"] == ["a"]
+    assert visit["asynchronous"]["gone"] == "NotFoundError"

@@ -1,10 +1,11 @@
 """Who judges our fakes: two majors of each official SDK, the newest and one that came before."""
 
+import json
 import re
 
 import pytest
 
-from .judging import ROOT, judges_of
+from .judging import JAVASCRIPT, ROOT, judges_of
 
 PACKAGES = [("openai", 3), ("anthropic", 2), ("google-genai", 3)]
 
@@ -19,7 +20,10 @@ def test_each_fake_is_judged_by_the_newest_major_and_an_older_one(
     assert len(majors) > 1
 
 
-@pytest.mark.parametrize("judge", [name for package, _ in PACKAGES for name in judges_of(package)])
+JUDGES = [name for package in (*dict(PACKAGES), "schemathesis") for name in judges_of(package)]
+
+
+@pytest.mark.parametrize("judge", JUDGES)
 def test_all_that_a_judge_consists_of_is_locked(judge: str) -> None:
     text = (ROOT / "requirements" / "judges" / f"{judge}.txt").read_text("utf-8")
     listed = re.split(r"\n(?=[a-z0-9])", text)[1:]
@@ -27,3 +31,13 @@ def test_all_that_a_judge_consists_of_is_locked(judge: str) -> None:
     package, _, major = judge.rpartition("-")
     assert any(each.startswith(f"{package}=={major}.") for each in listed)
     assert [each for each in listed if "--hash=sha256:" not in each] == []
+
+
+def test_all_that_a_judge_in_javascript_consists_of_is_locked_and_no_registry_is_named() -> None:
+    listed = json.loads((JAVASCRIPT / "package.json").read_text())["dependencies"]
+    lock = json.loads((JAVASCRIPT / "package-lock.json").read_text())["packages"]
+    packages = {path: each for path, each in lock.items() if path}
+
+    assert {name: lock[f"node_modules/{name}"]["version"] for name in listed} == listed
+    assert [path for path, each in packages.items() if "integrity" not in each] == []
+    assert [path for path, each in packages.items() if "resolved" in each] == []

@@ -1,19 +1,22 @@
-"""The fake's files and batches are OpenAI's, as the official SDK judges them in two majors."""
+"""The fake's files and batches are OpenAI's, as the official SDKs judge them in two languages."""
 
 import pytest
 
 from anybatch.testing import FakeOpenAI
 
-from .judging import Visit, judges_of, kinds, visited
+from .judging import Visit, all_judges_of, kinds, visited
+
+RENAMED = {"openai-js-7": {"half": "NotFoundError", "late": "APIConnectionTimeoutError"}}
+"""What JavaScript's calls differently. Of an answer that breaks off, it goes by the status."""
 
 
-@pytest.fixture(scope="module", params=judges_of("openai"))
+@pytest.fixture(scope="module", params=all_judges_of("openai"))
 def visit(request: pytest.FixtureRequest) -> Visit:
-    return visited(request.param, "openai_life.py", FakeOpenAI)
+    return visited(request.param, "openai_life", FakeOpenAI)
 
 
 def test_the_judge_is_of_the_major_it_is_named_after(visit: Visit) -> None:
-    assert visit["version"].split(".")[0] == visit.judge.split("-")[1]
+    assert visit["version"].split(".")[0] == visit.judge.rpartition("-")[2]
 
 
 def test_a_batch_goes_from_a_file_to_files(visit: Visit) -> None:
@@ -114,6 +117,7 @@ def test_errors_are_the_sdks_own(visit: Visit) -> None:
         "cut": "APIConnectionError",
         "half": "APIConnectionError",
         "late": "APITimeoutError",
+        **RENAMED.get(visit.judge, {}),
     }
 
 
@@ -132,3 +136,23 @@ def test_calls_are_answered_at_the_same_address(visit: Visit) -> None:
         "embeddings": True,
         "models": ["fake-1"],
     }
+
+
+def test_a_large_result_comes_in_pieces(visit: Visit) -> None:
+    assert visit["large"] == {"names": 200, "once": True, "all of it": True, "in pieces": True}
+
+
+def test_what_is_told_is_as_the_sdks_own_types_have_it(visit: Visit) -> None:
+    if "typed" not in visit.told:
+        pytest.skip("JavaScript has no types left when it runs")
+    typed = {name: seen for name, seen in visit["typed"].items() if name != "line"}
+
+    assert len(typed) == 9
+    assert {name: seen["wrong"] for name, seen in typed.items() if seen["wrong"]} == {}
+
+
+def test_a_client_that_does_not_block_goes_the_same_way(visit: Visit) -> None:
+    if "asynchronous" not in visit.told:
+        pytest.skip("JavaScript has no other client")
+    assert visit["asynchronous"]["names"] == ["a"]
+    assert visit["asynchronous"]["gone"] == "NotFoundError"

@@ -9,7 +9,7 @@ from .judging import Visit, judges_of, kinds, visited
 
 @pytest.fixture(scope="module", params=judges_of("google-genai"))
 def visit(request: pytest.FixtureRequest) -> Visit:
-    return visited(request.param, "vertex_life.py", FakeVertex)
+    return visited(request.param, "vertex_life", FakeVertex)
 
 
 def test_it_goes_to_its_version_of_the_api(visit: Visit) -> None:

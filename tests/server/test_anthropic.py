@@ -185,6 +185,25 @@ def test_the_older_version_takes_a_temperature(http: httpx2.Client) -> None:
     assert found["a"]["type"] == "succeeded"
 
 
+@pytest.mark.parametrize("executor", ["online", "batch"])
+def test_a_temperature_reaches_a_service_of_the_same_protocol(
+    executor: str, tmp_path: Path
+) -> None:
+    with FakeAnthropic() as service:
+        route = {"model": "*", "provider": "anthropic", "base_url": service.base_url}
+        routes = [{**route, "executor": executor, "api_key_env": "THEIR_KEY"}]
+        environment = {"THEIR_KEY": "sk-theirs"}
+        with served(tmp_path, routes=routes, environment=environment) as url:
+            old = {"anthropic-version": "2023-06-01"}
+            with client_at(url, **old) as http:
+                found = results(http, row("hot", temperature=0.5), row("plain"))
+
+    assert {name: result["type"] for name, result in found.items()} == {
+        "hot": "succeeded",
+        "plain": "succeeded",
+    }
+
+
 def test_a_model_that_nothing_answers_for_is_one_errored_line(tmp_path: Path) -> None:
     with FakeEndpoint() as endpoint:
         routes = [{"model": "known", "base_url": endpoint.base_url}]

@@ -1,5 +1,6 @@
 """Looking at an input: what is wrong with it, or the runs that it becomes."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,17 +9,26 @@ from typing import Any
 import msgspec
 import pytest
 
+from anybatch.clock import SystemClock
 from anybatch.core.model import Result
 from anybatch.core.served import Order, Problem, Ready
 from anybatch.engine.readymade import with_parameters
 from anybatch.server import check as checking
 from anybatch.server.check import Checking, check
+from anybatch.server.desk import Desk
+from anybatch.server.openai import OpenAIFace
+from anybatch.server.orders import Orders
+from anybatch.server.owners import Owners
 from anybatch.server.routes import routes_of, with_routes
 from anybatch.server.shared import ServingWorkspace
 from anybatch.settings import Settings
+from anybatch.store.blobs import Blobs
 from anybatch.store.requests import RequestFile
 from anybatch.store.rows import read_rows
 from anybatch.store.served import ServedStore
+from anybatch.wire import openai_served as wire
+
+from .world import CHAT, chat, jsonl
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -189,3 +199,124 @@ def test_a_body_keeps_what_it_says_itself(body: bytes, sent: bytes) -> None:
     made = with_parameters("openai.chat", body, {"max_tokens": 9, "top_k": 1})
 
     assert msgspec.json.decode(made) == msgspec.json.decode(sent)
+
+
+# --- OpenAI's codes, from a bad line, with its number ---
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> Iterator[Callable[..., list[Problem]]]:
+    """What OpenAI's face says of an input; a model that begins with `m` is answered."""
+    route = {"model": "m*", "provider": "one", "base_url": HERE, "api_key_env": ""}
+    settings = Settings(home=tmp_path / "home", routes=(route,))
+    routes = routes_of(settings)
+    store = ServedStore(settings.home)
+    workspace = ServingWorkspace(settings=with_routes(settings, routes), store=store)
+    desk = Desk(store=store, blobs=Blobs(settings.home), clock=SystemClock())
+    face = OpenAIFace(desk, Orders(desk, workspace, Owners({})), routes)
+    on = Checking(workspace=workspace, store=store, routes=routes, faces={"openai": face})
+    asked = {"endpoint": CHAT, "completion_window": "24h"}
+    order = msgspec.structs.replace(ORDER, face="openai", asked=asked)
+
+    def problems(*rows: Any) -> list[Problem]:
+        path = tmp_path / "input"
+        path.write_bytes(jsonl(rows))
+        looked = check(on, order, path)
+        assert bool(looked.problems) is not bool(looked.runs)
+        assert folders(on) == sorted(looked.runs)
+        return list(looked.problems)
+
+    yield problems
+    store.close()
+
+
+def without(*fields: str) -> dict[str, Any]:
+    return {name: value for name, value in chat("bad").items() if name not in fields}
+
+
+def saying(**changes: Any) -> dict[str, Any]:
+    """A line with another body; a field that is `...` is left out."""
+    body = chat("bad")["body"] | changes
+    said = {name: value for name, value in body.items() if value is not ...}
+    return chat("bad", body=said)
+
+
+BAD: list[tuple[Any, str, str | None]] = [
+    (b"{not json", "invalid_json_line", None),
+    (b'["a", "list"]', "invalid_json_line", None),
+    (b'{"custom_id": "\xff"}', "invalid_json_line", None),
+    (without("custom_id"), "missing_required_parameter", "custom_id"),
+    (without("method"), "missing_required_parameter", "method"),
+    (without("url"), "missing_required_parameter", "url"),
+    (without("body"), "missing_required_parameter", "body"),
+    (chat("first"), "duplicate_custom_id", "custom_id"),
+    (saying(model="m2"), "mismatched_model", "body.model"),
+    (chat("bad", url="/v1/embeddings"), "invalid_url", "url"),
+    (chat("bad", method="PUT"), "invalid_method", "method"),
+    (chat(""), "invalid_custom_id", "custom_id"),
+    (saying(stream=True), "streaming_unsupported", "body.stream"),
+    (saying(model=...), "invalid_request", "body.model"),
+    (saying(messages=...), "invalid_request", "body.messages"),
+]
+"""As the wire sheet has them: a line, its code, its param."""
+
+
+def places(found: list[Problem]) -> list[tuple[str, int | None, str | None]]:
+    return [(problem.code, problem.line, problem.param) for problem in found]
+
+
+@pytest.mark.parametrize(("bad", "code", "param"), BAD)
+def test_a_bad_line_has_its_code_and_its_number(
+    problems: Any, bad: Any, code: str, param: str | None
+) -> None:
+    rows = [chat("first"), b"", chat("second"), b"  ", bad, chat("last")]
+
+    found = problems(*rows)
+
+    assert places(found) == [(code, 5, param)]
+    assert found[0].message
+
+
+def test_every_bad_line_is_told_in_order(problems: Any) -> None:
+    rows = [chat("first")]
+    for n, (bad, _, _) in enumerate(BAD):
+        rows += [chat(f"good {n}"), bad | {"custom_id": f"bad {n}"} if is_named_bad(bad) else bad]
+
+    found = problems(*rows)
+
+    assert places(found) == [(code, 3 + 2 * n, param) for n, (_, code, param) in enumerate(BAD)]
+
+
+def is_named_bad(row: Any) -> bool:
+    return isinstance(row, dict) and row.get("custom_id") == "bad"
+
+
+def test_a_model_that_nothing_answers_has_its_code_and_its_number(problems: Any) -> None:
+    bad = saying(model="other")
+
+    assert places(problems(bad)) == [("model_not_found", 1, "body.model")]
+
+
+def test_lines_may_end_as_on_windows(problems: Any) -> None:
+    rows = [json.dumps(chat(name)).encode() + b"\r" for name in "ab"]
+
+    assert problems(*rows) == []
+    assert places(problems(*rows, b"{\r")) == [("invalid_json_line", 3, None)]
+
+
+def test_what_concerns_the_whole_file_has_no_number(
+    problems: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert places(problems()) == [("empty_file", None, None)]
+    assert places(problems(b"", b" ")) == [("empty_file", None, None)]
+    monkeypatch.setattr(wire, "MAX_REQUESTS", 2)
+    assert places(problems(*(chat(name) for name in "abc"))) == [("invalid_request", None, None)]
+
+
+def test_a_line_that_was_cut_is_no_json_and_the_next_is_read(
+    problems: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "MAX_LINE_BYTES", 400)
+    rows = [chat("a"), chat("long", "x" * 1000), chat("b"), chat("c", url="/v1/x")]
+
+    assert places(problems(*rows)) == [("invalid_json_line", 2, None), ("invalid_url", 4, "url")]

@@ -137,6 +137,18 @@ def test_a_batch_goes_from_a_file_to_one_file_in_its_order(
     assert lines[0]["response"]["candidates"][0]["content"]["parts"][0]["text"] == "echo: say 0"
 
 
+def test_a_stretch_of_the_results_is_read_or_refused_in_the_envelope(alice: httpx2.Client) -> None:
+    file = upload(alice, jsonl({"key": "a", "request": ask("hi")}))
+    operation = until_over(alice, alice.post(CREATE, json=of_file(file["name"])))
+    path = f"/v1beta/{operation['response']['responsesFile']}:download"
+
+    found = alice.get(path, headers={"range": "bytes=0-0"})
+    past = alice.get(path, headers={"range": "bytes=999999-"})
+
+    assert (found.status_code, found.content) == (206, b"{")
+    assert error_of(past) == (416, "INVALID_ARGUMENT")
+
+
 def test_what_was_said_beside_an_inline_request_comes_back_with_it(alice: httpx2.Client) -> None:
     said = {"of": "mine", "key": "ä\n1"}
     created = alice.post(

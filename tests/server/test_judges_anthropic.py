@@ -1,28 +1,30 @@
-"""Anthropic's SDK in two majors goes through the same life as at the fake of the service."""
+"""Anthropic's SDK in two majors and in JavaScript goes through the life that the fake gives it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from anybatch.server.owners import hash_of
 from anybatch.testing import FakeEndpoint
 
-from ..judges.judging import ROOT, judges_of, kinds, python_of, run
+from ..judges.judging import KEY, all_judges_of, kinds, told_by, waits_as_asked
 from .conftest import as_asked
 from .world import served
 
-SCRIPT = ROOT / "tests" / "judges" / "anthropic_life.py"
 
-
-@pytest.fixture(scope="module", params=judges_of("anthropic"))
+@pytest.fixture(scope="module", params=all_judges_of("anthropic"))
 def told(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Any]]:
     """What it saw. It also tries what only a fake can do; that is not looked at."""
-    python = python_of(request.param)
     home = tmp_path_factory.mktemp("home")
-    with FakeEndpoint(script=as_asked) as endpoint, served(home, endpoint) as url:
-        yield run(python, SCRIPT, url.removesuffix("/v1"))
+    keys = {"judge": hash_of(KEY)}
+    with (
+        FakeEndpoint(script=as_asked, latency=waits_as_asked) as endpoint,
+        served(home, endpoint, keys=keys) as url,
+    ):
+        yield told_by(request.param, "anthropic_life", url.removesuffix("/v1"))
 
 
 def test_a_batch_goes_from_rows_to_results(told: Mapping[str, Any]) -> None:
@@ -74,11 +76,39 @@ def test_each_version_has_its_own_rules(told: Mapping[str, Any]) -> None:
 
 
 def test_what_is_wrong_at_once_is_refused_at_once(told: Mapping[str, Any]) -> None:
-    refused = {name: told["refused"][name] for name in ("empty", "name", "twice")}
-
-    assert kinds(refused) == dict.fromkeys(refused, "BadRequestError")
-    assert all(error["named"] for error in refused.values())
+    assert kinds(told["refused"]) == {
+        "empty": "BadRequestError",
+        "name": "BadRequestError",
+        "twice": "BadRequestError",
+        "key": "AuthenticationError",
+    }
+    assert all(error["named"] for error in told["refused"].values())
 
 
 def test_what_is_not_there_is_not_found(told: Mapping[str, Any]) -> None:
     assert told["errors"]["404"]["class"][0] == "NotFoundError"
+
+
+def test_a_large_result_is_read_line_by_line(told: Mapping[str, Any]) -> None:
+    assert told["large"] == {"names": 200, "once": True, "all of it": True}
+
+
+def test_what_is_told_is_as_the_sdks_own_types_have_it(told: Mapping[str, Any]) -> None:
+    if "typed" not in told:
+        pytest.skip("JavaScript has no types left when it runs")
+    typed = told["typed"]
+
+    assert len(typed) == 7
+    assert [name for name, seen in typed.items() if seen["wrong"] or seen["unknown"]] == []
+
+
+def test_a_client_that_does_not_block_goes_the_same_way(told: Mapping[str, Any]) -> None:
+    if "asynchronous" not in told:
+        pytest.skip("JavaScript has no other client")
+    assert told["asynchronous"] == {
+        "names": ["a"],
+        "cancel": True,
+        "listed": True,
+        "gone": "NotFoundError",
+        "deleted": True,
+    }

@@ -54,6 +54,13 @@ def as_owner(home: Path, endpoint: FakeEndpoint, **terms: int) -> Iterator[opena
         yield client.with_options(max_retries=0)
 
 
+@pytest.mark.parametrize("empty", [b"x-api-key", b"x-goog-api-key", b"api-key"])
+def test_a_header_that_is_left_empty_hides_no_key(empty: bytes) -> None:
+    owners = Owners({"alice": hash_of("key")})
+
+    assert owners.owner_of([(b"authorization", b"Bearer key"), (empty, b" ")]) == "alice"
+
+
 # --- the commands ---
 
 

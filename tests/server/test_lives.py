@@ -4,10 +4,12 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -337,37 +339,80 @@ class Process:
         kill(self.process)
 
 
+class Polling:
+    """An SDK that looks at a batch all the time, whatever becomes of the server."""
+
+    def __init__(self, url: str, batch_id: str) -> None:
+        self.seen: list[Any] = []
+        self.missed = 0
+        """How often nobody was there."""
+        self.errors: list[Exception] = []
+        self._url = url
+        self._batch_id = batch_id
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Polling":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._over.set()
+        self._thread.join(LIMIT_S)
+
+    def _run(self) -> None:
+        with client_of(self._url) as client:
+            once = client.with_options(max_retries=0, timeout=LIMIT_S)
+            while not self._over.wait(0.005):
+                try:
+                    self.seen.append(once.batches.retrieve(self._batch_id))
+                except openai.APIConnectionError:
+                    self.missed += 1
+                except Exception as e:
+                    self.errors.append(e)
+
+
 def killed(home: Path, *, rows: int, kills: int, latency: float) -> None:
     """Kill a server so often while a client polls, and check every promise."""
     script = at_random(0.15, Status(503), seed=3)
+    repeated = [0]
     with FakeEndpoint(script=script, latency=latency) as endpoint:
         server = Process(home, endpoint)
-        with client_of(server.start()) as client:
+        url = server.start()
+        with client_of(url) as client:
             names = [f"r{n}" for n in range(rows)]
             given = create(client, [chat(name, f"say {name}") for name in names])
             waiting = create(client, [chat("next", "say next")])
-            statuses, counts = [given.status], [0]
-            for kill in range(kills):
-                wanted = rows * (kill + 1) // (kills + 2)
-                seen = _until_done(client, given.id, wanted, statuses, counts)
-                assert seen.status not in OVER
-                server.kill()
-                server.start()
-            _until_done(client, given.id, rows, statuses, counts)
-            _, batch = until_over(client, client.batches.retrieve(given.id))
+            with Polling(url, given.id) as polling:
+                for kill in range(kills):
+                    wanted = rows * (kill + 1) // (kills + 2)
+                    assert _until_done(client, given.id, wanted).status not in OVER
+                    server.kill()
+                    repeated.append(endpoint.ledger.repeated)
+                    server.start()
+                _until_done(client, given.id, rows)
+                _, batch = until_over(client, client.batches.retrieve(given.id))
+                seen = len(polling.seen)
+                until(lambda: len(polling.seen) > seen + 1, "a look at the batch at its end")
             _, second = until_over(client, client.batches.retrieve(waiting.id))
             output, errors = results_of(client, batch)
+        repeated.append(endpoint.ledger.repeated)
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 5
 
     order = ["validating", "in_progress", "finalizing", "completed"]
+    statuses = [each.status for each in polling.seen]
+    counts = [each.request_counts.completed for each in polling.seen]
+    assert polling.errors == []
+    assert polling.missed >= 1
     assert statuses == sorted(statuses, key=order.index)
+    assert statuses[-1] == "completed"
     assert counts == sorted(counts)
     assert sorted(output) == sorted(names)
     assert not errors
     assert second.status == "completed"
-    assert endpoint.ledger.repeated <= kills * 2 * WINDOW
+    assert max(after - before for before, after in pairwise(repeated)) <= WINDOW
 
 
 WINDOW = 16
@@ -383,18 +428,14 @@ def test_a_server_that_is_killed_fifty_times_loses_and_doubles_no_row(tmp_path: 
     killed(tmp_path, rows=2_000, kills=50, latency=0.01)
 
 
-def _until_done(
-    client: openai.OpenAI, id: str, wanted: int, statuses: list[str], counts: list[int]
-) -> Any:
-    """Poll until so many rows are answered; what was seen is noted."""
+def _until_done(client: openai.OpenAI, id: str, wanted: int) -> Any:
+    """Look until so many rows are answered."""
     end = time.monotonic() + LIMIT_S
     while time.monotonic() < end:
         seen = client.batches.retrieve(id)
-        statuses.append(seen.status)
-        counts.append(seen.request_counts.completed)
         if seen.request_counts.completed >= wanted:
             return seen
-        time.sleep(0.002)
+        time.sleep(0.005)
     raise AssertionError(f"{seen.request_counts} for too long")
 
 

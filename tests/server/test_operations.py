@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -291,3 +292,67 @@ def test_where_nobody_serves_nobody_reads_routes_again(tmp_path: Path) -> None:
     told = anybatch("serve", "--reload-routes", home=tmp_path)
 
     assert (told.returncode, "no server serves" in told.stderr) == (1, True)
+
+
+# --- stopping ---
+
+
+def test_a_stop_takes_less_than_five_seconds_whoever_hangs(tmp_path: Path) -> None:
+    """An endpoint that does not answer, a client that does not go on, a collector that is deaf."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf, FakeEndpoint(latency=60.0) as endpoint:
+        deaf_address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        said = ["serve", "--port", "0", "--config", str(settings(tmp_path, endpoint.base_url))]
+        server = subprocess.Popen(
+            command(*said),
+            env=environment(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=deaf_address),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            port = int(url.rsplit(":", 1)[1].removesuffix("/v1"))
+            with client_of(url) as client, socket.create_connection(("127.0.0.1", port)) as slow:
+                batch = create(client, [chat("a")])
+                until(lambda: bool(endpoint.ledger.executions), "a call")
+                slow.sendall(b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\n")
+                slow.sendall(b"content-length: 100\r\n\r\nhalf")
+                began = time.monotonic()
+                server.terminate()
+                _, text = server.communicate(timeout=30)
+                took = time.monotonic() - began
+        finally:
+            server.kill()
+            server.communicate()
+
+    with closing(ServedStore(tmp_path / "store")) as store:
+        left = store.order(batch.id)
+    assert (server.returncode, left and left.status) == (0, "running"), text
+    assert took < 5.5  # half a second of it is for a machine that is busy
+
+
+def test_who_is_in_a_hurry_says_so_twice(tmp_path: Path) -> None:
+    with FakeEndpoint(latency=60.0) as endpoint:
+        said = ["serve", "--port", "0", "--config", str(settings(tmp_path, endpoint.base_url))]
+        server = subprocess.Popen(
+            command(*said), env=environment(tmp_path), stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            with client_of(url) as client:
+                create(client, [chat("a")])
+                until(lambda: bool(endpoint.ledger.executions), "a call")
+            server.terminate()
+            time.sleep(0.5)
+            began = time.monotonic()
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=30)
+            took = time.monotonic() - began
+        finally:
+            server.kill()
+            server.communicate()
+
+    assert server.returncode == 0
+    assert took < 2

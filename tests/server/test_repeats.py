@@ -1,15 +1,21 @@
 """Calls whose answers were lost are made again, and nothing is there twice."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import openai
 import pytest
 
-from .world import CHAT, chat, jsonl, upload
+from anybatch.effects import Moment
+from anybatch.store.sqlite import DATABASE
+from anybatch.testing import Crash, FakeEndpoint
+
+from .world import CHAT, chat, client_of, jsonl, served, upload
 
 AGAIN = {"x-stainless-retry-count": "1"}
 
@@ -44,6 +50,14 @@ def test_a_creation_that_is_named_is_made_once(client: openai.OpenAI, url: str) 
     other = posted(url, "batches", asked, idempotency_key="two")
 
     assert first.json()["id"] == again.json()["id"] != other.json()["id"]
+
+
+def test_an_empty_name_is_none(client: openai.OpenAI, url: str) -> None:
+    first, second = (batch_of(upload(client, [chat(name)]).id) for name in ("a", "b"))
+
+    made = [posted(url, "batches", asked, idempotency_key="") for asked in (first, second)]
+
+    assert [reply.status_code for reply in made] == [200, 200]
 
 
 def test_a_name_that_is_used_for_something_else_is_a_conflict(
@@ -138,6 +152,57 @@ async def test_who_tries_again_while_the_first_is_under_way_gets_the_same(
         )
 
     assert len({reply.json()["id"] for reply in replies}) == 1
+
+
+# --- who does not say how often it has tried ---
+
+
+async def test_who_says_nothing_of_its_tries_gets_as_many_as_it_asks_for(
+    client: openai.OpenAI, url: str
+) -> None:
+    asked = batch_of(upload(client, [chat("a")]).id)
+
+    async with caller() as http:
+        one_by_one = [await http.post(f"{url}/batches", json=asked) for _ in range(3)]
+        at_once = await asyncio.gather(*(http.post(f"{url}/batches", json=asked) for _ in range(5)))
+
+    assert len({reply.json()["id"] for reply in (*one_by_one, *at_once)}) == 8
+
+
+class Dies:
+    """A probe that lets the server die when the first order stands, before anybody hears of it."""
+
+    def __init__(self, home: Path) -> None:
+        self._database = home / DATABASE
+        self.died = False
+
+    def __call__(self, name: str, moment: Moment) -> None:
+        if not self.died and (name, moment) == ("store.transaction", "after"):
+            with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
+                (orders,) = database.execute("select count(*) from orders").fetchone()
+            self.died = orders > 0
+        if self.died:
+            raise Crash
+
+
+def test_what_a_server_made_and_died_before_it_could_say_so_is_made_once(tmp_path: Path) -> None:
+    probe = Dies(tmp_path)
+    with (
+        FakeEndpoint() as endpoint,
+        suppress(Crash, BaseExceptionGroup),
+        served(tmp_path, endpoint, probe=probe) as url,
+        client_of(url) as client,
+    ):
+        asked = batch_of(upload(client, [chat("a")]).id)
+        lost = posted(url, "batches", asked).status_code
+    with FakeEndpoint() as endpoint, served(tmp_path, endpoint) as url, client_of(url) as client:
+        again = posted(url, "batches", asked).json()["id"]
+        there = [batch.id for batch in client.batches.list()]
+        wanted = posted(url, "batches", asked).json()["id"]
+
+    assert probe.died
+    assert lost == 500
+    assert there == [again] != [wanted]
 
 
 @pytest.mark.parametrize("lost", ["reset", 500])

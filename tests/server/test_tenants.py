@@ -11,8 +11,10 @@ from starlette.routing import Route
 
 from anybatch.server.openai import OpenAIFace
 from anybatch.server.owners import hash_of
+from anybatch.server.webhook_calls import WebhookCalls
 from anybatch.testing import FakeEndpoint
 
+from .hooks import ALLOWED
 from .world import CHAT, chat, jsonl, served, until
 
 ROUTES = {
@@ -38,12 +40,21 @@ ROUTES = {
     "GET /v1beta/files/{id}:download": "gemini file",
     "GET /download/v1beta/files/{id}:download": "gemini file",
     "DELETE /v1beta/files/{id}": "gemini file",
+    "GET /v1/webhook_endpoints/{id}": "webhook endpoint",
+    "POST /v1/webhook_endpoints/{id}": "webhook endpoint",
+    "DELETE /v1/webhook_endpoints/{id}": "webhook endpoint",
+    "POST /v1/webhook_endpoints/{id}/rotate_secret": "webhook endpoint",
+    "POST /v1/webhook_endpoints/{id}/test": "webhook endpoint",
+    "POST /v1/webhook_endpoints/{id}/replay": "webhook endpoint",
+    "GET /v1/webhook_endpoints/{id}/deliveries": "webhook endpoint",
+    "GET /v1/webhook_endpoints?after={id}": "webhook endpoint",
 }
 DELETED_BY = {
     "file": "DELETE /v1/files/{id}",
     "message batch": "DELETE /v1/messages/batches/{id}",
     "operation": "DELETE /v1beta/batches/{id}",
     "gemini file": "DELETE /v1beta/files/{id}",
+    "webhook endpoint": "DELETE /v1/webhook_endpoints/{id}",
 }
 MESSAGES = [{"role": "user", "content": "hi"}]
 CONTENTS = [{"parts": [{"text": "hi"}], "role": "user"}]
@@ -60,7 +71,7 @@ Call = Callable[..., Any]
 @pytest.fixture(scope="module")
 def call(endpoint: FakeEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
     home = tmp_path_factory.mktemp("home")
-    with served(home, endpoint, keys=KEYS) as url, httpx2.Client() as client:
+    with served(home, endpoint, keys=KEYS, more=ALLOWED) as url, httpx2.Client() as client:
         origin = url.removesuffix("/v1")
 
         def call(
@@ -92,6 +103,11 @@ def make(call: Call, noun: str) -> str:
         return str(made.json()["name"]).removeprefix("batches/")
     if noun == "gemini file":
         return gemini_file(call)
+    if noun == "webhook endpoint":
+        for one in call("alice", "GET /v1/webhook_endpoints").json()["data"]:
+            call("alice", f"DELETE /v1/webhook_endpoints/{one['id']}")  # there may be 20
+        asked = {"url": "http://127.0.0.1:9/", "event_types": ["batch.expired"]}
+        return str(call("alice", "POST /v1/webhook_endpoints", json=asked).json()["id"])
     rows = jsonl([chat(f"r{next(_numbers)}")])
     form = {"files": {"file": ("a.jsonl", rows)}, "data": {"purpose": "batch"}}
     file = call("alice", "POST /v1/files", **form).json()["id"]
@@ -171,9 +187,10 @@ def test_what_is_not_the_callers_is_not_there(call: Call, route: str, kind: str)
 
 
 def test_every_route_of_openais_with_an_id_is_among_them() -> None:
+    theirs = (*object.__new__(OpenAIFace).routes(), *object.__new__(WebhookCalls).routes())
     there = {
         f"{method} {re.sub('{id.*?}', '{id}', route.path)}"
-        for route in object.__new__(OpenAIFace).routes()
+        for route in theirs
         if isinstance(route, Route) and "{id" in route.path
         for method in (route.methods or set()) - {"HEAD"}
     }

@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from anybatch.core.served import Order
-from anybatch.server.turns import AT_ONCE, CHECKS_AT_ONCE, LARGE_AT_ONCE, LARGE_BYTES, turns
+from anybatch.server.turns import (
+    AT_ONCE,
+    CHECKS_AT_ONCE,
+    FIRSTS_AT_ONCE,
+    LARGE_AT_ONCE,
+    LARGE_BYTES,
+    turns,
+)
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -48,6 +55,26 @@ def test_who_has_fewest_under_way_is_next() -> None:
 
     assert ids(turns(waiting, {}, at_once=3)) == "132"
     assert ids(turns(waiting, by_id(order("x")), at_once=3)) == "31"
+
+
+def test_who_has_nothing_under_way_is_not_kept_out_by_who_came_first() -> None:
+    busy = by_id(*(order(str(n), input_size=LARGE_BYTES + 1) for n in range(AT_ONCE)))
+    late = [order("p"), order("q", owner="b", input_size=LARGE_BYTES + 1), order("r", owner="b")]
+
+    begun = turns(late, busy)
+
+    assert ids(begun) == "q"
+    assert ids(turns([late[0], late[2]], busy | by_id(*begun))) == ""
+
+
+def test_only_so_many_find_a_place_when_all_are_taken() -> None:
+    busy = by_id(*(order(str(n)) for n in range(AT_ONCE)))
+    others = [order(f"<{n}>", owner=f"owner {n}") for n in range(FIRSTS_AT_ONCE + 3)]
+
+    begun = turns(others, busy)
+
+    assert ids(begun) == "".join(f"<{n}>" for n in range(FIRSTS_AT_ONCE))
+    assert turns(others[FIRSTS_AT_ONCE:], busy | by_id(*begun)) == []
 
 
 def test_large_ones_leave_places_to_the_small() -> None:

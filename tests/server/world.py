@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from anybatch import loops
 from anybatch.clock import Clock, SystemClock
 from anybatch.effects import Probe, unwatched
 from anybatch.server.serving import serve, serving_of
+from anybatch.server.telemetry import Telemetry
 from anybatch.settings import Settings
 from anybatch.testing import FakeEndpoint
 
@@ -45,14 +47,26 @@ def served(
     keys: Mapping[str, str] | None = None,
     probe: Probe = unwatched,
     lease: timedelta = timedelta(seconds=30),
+    more: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> Iterator[str]:
-    """Serve from `home` what `endpoint` answers; the base URL for a client."""
+    """Serve from `home` what `endpoint` answers; the base URL for a client. `more`:
+    of `[server]`."""
     if routes is None:
         assert endpoint is not None
         routes = [{"model": "*", "base_url": endpoint.base_url}]
-    server = {} if keys is None else {"keys": dict(keys)}
-    settings = Settings(home=home, routes=tuple(routes), server=server, lease=lease)
+    server = {**(more or {}), **({} if keys is None else {"keys": dict(keys)})}
+    settings = Settings(
+        home=home,
+        routes=tuple(routes),
+        server=server,
+        lease=lease,
+        environment=environment or {},
+    )
     serving = serving_of(settings, host=None, port=0)
+    if telemetry is not None:
+        serving = replace(serving, telemetry=telemetry)
     there: list[str] = []
     told, ended = threading.Event(), threading.Event()
     stops: list[Callable[[], None]] = []

@@ -136,6 +136,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     kept_seconds: int
     """How long its result files are kept."""
+    trace: str | None = None
+    """The W3C traceparent of the call that asked for it, where calls are traced."""
     status: OrderStatus = "received"
     started_at: datetime | None = None
     finishing_at: datetime | None = None
@@ -197,6 +199,16 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """Calls a minute; None: as many as come, as with the others."""
     max_batches: int | None = None
     tokens_a_day: int | None = None
+
+
+class TokensUsed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What an order has used of its owner's tokens in a stretch of time."""
+
+    order_id: str
+    owner: str
+    at: datetime
+    """When the stretch began."""
+    tokens: int
 
 
 class Sums(NamedTuple):

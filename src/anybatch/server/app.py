@@ -1,25 +1,31 @@
 """The server as an application: the faces, and what every call passes on its way to them."""
 
-import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from random import getrandbits
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from . import openapi
 from .face import Admitting, Caller, Face, OverLimit
 from .health import Health
 from .log import log
 from .metrics import Calls
 from .owners import Owners
+from .paths import Paths
 from .rates import Rates
+from .repeats import delivered
+from .telemetry import Silent, Telemetry, Told
 
-_FOR_ALL = ("/health", "/ready")
+_FOR_ALL = ("/health", "/ready", openapi.WHERE)
 """Whoever looks after the server asks these, and has no key."""
+_OUR_MISTAKE = "The server failed at this request; its log says why."
 _NOWHERE = "none"
 """The route of a call that none takes."""
 
@@ -30,10 +36,12 @@ def application(
     *,
     health: Health | None = None,
     calls: Calls | None = None,
+    telemetry: Telemetry | None = None,
 ) -> ASGIApp:
     """The whole server. A call is answered by the first of `faces` that claims it; `health` answers
     for none of them."""
-    return Front([_Served(face) for face in faces], owners, health, calls or Calls())
+    served = [_Served(face) for face in faces]
+    return Front(served, owners, health, calls or Calls(), telemetry or Silent())
 
 
 def _nobody() -> None:
@@ -41,34 +49,67 @@ def _nobody() -> None:
 
 
 class _Served:
-    """A face, the application made of it, and its paths by what answers there."""
+    """A face as an application, and its paths by what answers there."""
 
     def __init__(self, face: Face) -> None:
         self.face = face
         routes = list(face.routes())
-        self.app = _app_of(face, routes)
-        self._paths = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
+        self._paths = Paths(routes)
+        self._handlers = _handlers(face, routes)
+        # What no route takes it says the reason of, and what a slash too many means.
+        self._rest = Starlette(routes=routes, exception_handlers=self._handlers)
+        self._names = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._paths.find(scope)
+        if found is None:
+            await self._rest(scope, receive, send)
+            return
+        scope.update(found)
+        request = Request(scope, receive, send)
+        try:
+            response = await scope["endpoint"](request)
+        except tuple(self._handlers) as e:
+            handler = next(
+                self._handlers[kind] for kind in type(e).__mro__ if kind in self._handlers
+            )
+            response = await handler(request, e)
+        await response(scope, receive, send)
 
     def route(self, scope: Scope) -> str:
         """The pattern that a call was answered by."""
-        return self._paths.get(scope.get("endpoint", _nobody), _NOWHERE)
+        return self._names.get(scope.get("endpoint", _nobody), _NOWHERE)
 
 
-def _app_of(face: Face, routes: Sequence[BaseRoute]) -> ASGIApp:
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def _handlers(face: Face, routes: Sequence[BaseRoute]) -> dict[Any, Handler]:
+    """What is said where a call is refused before or beside what its face says of it."""
+
     async def refused(request: Request, e: Exception) -> Response:
         assert isinstance(e, HTTPException)
         said = f"{e.detail} ({request.method} {request.url.path})"
-        return face.failure(e.status_code, said)
+        response = face.failure(e.status_code, said)
+        if e.status_code == 405:
+            response.headers["allow"] = ", ".join(sorted(_methods(routes, request.scope)))
+        return response
 
     async def over(request: Request, e: Exception) -> Response:
         assert isinstance(e, OverLimit)
         return _too_much(face, e)
 
-    async def broken(request: Request, e: Exception) -> Response:
-        return face.failure(500, "The server failed at this request; its log says why.")
+    async def gone(request: Request, e: Exception) -> Response:
+        return face.failure(400, "The body ended before it was complete.")
 
-    handlers = {HTTPException: refused, OverLimit: over, Exception: broken}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return {HTTPException: refused, OverLimit: over, ClientDisconnect: gone}
+
+
+def _methods(routes: Iterable[BaseRoute], scope: Scope) -> Iterator[str]:
+    """Those that the path of a call takes; each may have a route of its own."""
+    for route in routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            yield from route.methods or ()
 
 
 def _too_much(face: Face, e: OverLimit) -> Response:
@@ -79,20 +120,27 @@ def _too_much(face: Face, e: OverLimit) -> Response:
 
 
 def request_id() -> str:
-    return f"req_{secrets.token_hex(12)}"
+    """A name for a call: no secret, so that any chance will do."""
+    return f"req_{getrandbits(96):024x}"
 
 
 class Front:
     """Gives each call a name, finds out whose it is, and says in the log how it went."""
 
     def __init__(
-        self, faces: Sequence[_Served], owners: Owners, health: Health | None, calls: Calls
+        self,
+        faces: Sequence[_Served],
+        owners: Owners,
+        health: Health | None,
+        calls: Calls,
+        telemetry: Telemetry,
     ) -> None:
         self._faces = faces
         self._owners = owners
         self._rates = Rates()
         self._health = health
         self._calls = calls
+        self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -101,14 +149,26 @@ class Front:
             await answer(scope, receive, send)
             return
         served = next(each for each in self._faces if each.face.claims(scope))
-        name, began = request_id(), time.perf_counter()
-        status = 0
+        told = Told(name=request_id(), method=scope["method"], face=served.face.name)
+        began = time.perf_counter()
+        with self._telemetry.call(told, scope):
+            owner, failure = await self._answered(served, told, scope, receive, send)
+        self._calls.note(face=told.face, method=told.method, route=told.route, status=told.status)
+        fields = {"method": told.method, "path": scope["path"], "status": told.status}
+        ms = round((time.perf_counter() - began) * 1000, 1)
+        more = {} if failure is None else {"failure": failure}
+        log("request", id=told.name, **fields, ms=ms, owner=owner, **more)
+
+    async def _answered(
+        self, served: _Served, told: Told, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[str | None, str | None]:
+        """Have a call answered; whose it is, and what went wrong with us."""
 
         async def sending(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                named = [(b"x-request-id", name.encode()), (b"request-id", name.encode())]
+                told.status = message["status"]
+                name = told.name.encode()
+                named = [(b"x-request-id", name), (b"request-id", name)]
                 message["headers"] = [*message["headers"], *named]
             await send(message)
 
@@ -118,19 +178,18 @@ class Front:
         failure = None
         self._calls.in_flight += 1
         try:
-            app = await self._app(served, scope, owner, name)
-            await app(scope, receive, sending)
+            app = await self._app(served, scope, owner, told.name)
+            await delivered(app, scope, receive, sending)
         except Exception as e:
-            # Starlette has answered it, unless the client had gone.
-            failure = f"{type(e).__name__}: {e}"[:300]
+            told.failure = type(e).__name__
+            failure = f"{told.failure}: {e}"[:300]
+            if not told.status:
+                answer = served.face.failure(500, _OUR_MISTAKE)
+                await answer(scope, receive, sending)
         finally:
             self._calls.in_flight -= 1
-        method, route = scope["method"], served.route(scope)
-        self._calls.note(face=served.face.name, method=method, route=route, status=status)
-        fields = {"method": method, "path": scope["path"], "status": status}
-        ms = round((time.perf_counter() - began) * 1000, 1)
-        more = {} if failure is None else {"failure": failure}
-        log("request", id=name, **fields, ms=ms, owner=owner, **more)
+            told.route = served.route(scope)
+        return owner, failure
 
     async def _app(self, served: _Served, scope: Scope, owner: str | None, name: str) -> ASGIApp:
         """What answers a call."""
@@ -146,10 +205,10 @@ class Front:
         if (answer := await self._ours(scope)) is not None:
             return answer
         scope["anybatch.caller"] = Caller(owner, name)
-        return served.app
+        return served
 
     async def _ours(self, scope: Scope) -> Response | None:
         """The answer to a call that is for no face; None: it is for one."""
-        if self._health is None or scope["method"] not in ("GET", "HEAD"):
+        if self._health is None:
             return None
-        return await self._health.answer(scope["path"])
+        return await self._health.answer(scope["path"], method=scope["method"])

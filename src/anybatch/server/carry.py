@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -51,8 +50,6 @@ class Returning:
 
     def result(self, n: int, row: Row, result: Result | None) -> Result | None:
         """What became of request `n`, of which `row` was kept."""
-        if "declined" in row:
-            return _declined(n, row["declined"])
         if result is None or "asked" not in row or not is_answered(result):
             return result
         asked = str(row["asked"])
@@ -70,9 +67,3 @@ class Returning:
             why = Failure(message=f"its answer cannot be said as asked for: {e}", code=_CODE)
             return replace(result, outcome="server_error", status=None, body=NO_BODY, failure=why)
         return replace(result, body=msgspec.Raw(body))
-
-
-def _declined(n: int, said: dict[str, Any]) -> Result:
-    """As if it had been refused where it was not sent."""
-    why = Failure(message=said["message"], code=said["code"])
-    return Result(n=n, outcome="bad_request", status=said["status"], failure=why)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from multipart import (
     MultipartError,
@@ -15,11 +14,13 @@ from multipart import (
 from starlette.requests import Request
 
 from ..store.blobs import Blob
+from .connections import Limits
 
-PATIENCE = timedelta(seconds=60)
-"""So long the next bytes of a body are waited for."""
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_PARTS = 32
+_AROUND_BYTES = 64 * 1024
+"""What may come around the file of a form."""
+_USUAL = Limits()
 
 
 class BadForm(ValueError):
@@ -50,6 +51,7 @@ async def take_form(request: Request, *, file: str, new: Callable[[], Blob], mos
 
     Raises BadForm and TooLarge; then nothing of the file is left.
     """
+    _check_length(request, most=most + _AROUND_BYTES)
     form = Form()
     try:
         taking = _Taking(form, file=file, new=new, most=most)
@@ -124,23 +126,39 @@ class _Taking:
 
 
 async def pieces(request: Request) -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises TimeoutError for a client that has stopped sending."""
-    stream = request.stream()
+    """The body as it arrives. Raises TimeoutError for a client that is too slow."""
+    limits: Limits = request.scope.get("anybatch.limits", _USUAL)
+    clock, stream = asyncio.get_running_loop().time, request.stream()
+    received, waited = 0, 0.0
     while True:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
+        asked_at = clock()
+        async with asyncio.timeout(limits.patience.total_seconds()):
             try:
                 piece = await anext(stream)
             except StopAsyncIteration:
                 return
+        # What we do with a piece is none of the client's time.
+        waited += clock() - asked_at
+        received += len(piece)
+        if waited > limits.due_s(received):
+            raise TimeoutError
         if piece:
             yield piece
 
 
 async def take_body(request: Request, *, most: int) -> bytes:
     """A body that is short. Raises TooLarge."""
+    _check_length(request, most=most)
     body = bytearray()
     async for piece in pieces(request):
         body += piece
         if len(body) > most:
             raise TooLarge(f"the body is longer than {most:,} bytes")
     return bytes(body)
+
+
+def _check_length(request: Request, *, most: int) -> None:
+    """Refuse a body before it comes, if it is said to be too long. Raises TooLarge."""
+    said = request.headers.get("content-length", "")
+    if said.isdecimal() and int(said) > most:
+        raise TooLarge(f"the body is longer than {most:,} bytes")

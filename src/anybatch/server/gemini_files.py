@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.types import Scope
 
 from ..core.model import Json
@@ -20,6 +20,7 @@ from .desk import Desk
 from .face import Absent, caller_of
 from .forms import pieces, take_body
 from .origin import origin_of
+from .reading import PastTheEnd, read_answer
 from .repeats import Repeats, digest_of
 
 UPLOADED, GENERATED = "gemini", "gemini_output"
@@ -199,7 +200,13 @@ class GeminiFiles:
         file = await self.known(id_of(request), owner=caller_of(request).owner)
         if file.purpose != GENERATED:
             raise Refused(400, "It was uploaded: only files that were generated are downloaded.")
-        return FileResponse(self._desk.blobs.file(file.id), media_type=MIME_TYPE)
+        path = self._desk.blobs.file(file.id)
+        try:
+            return await read_answer(request, path, name=file.id, media_type=MIME_TYPE)
+        except FileNotFoundError:  # it was deleted meanwhile
+            raise Absent("files", file.id) from None
+        except PastTheEnd as e:
+            raise Refused(416, str(e)) from None
 
     async def delete(self, request: Request) -> Response:
         file = await self.known(id_of(request), owner=caller_of(request).owner)

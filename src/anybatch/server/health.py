@@ -1,36 +1,50 @@
 """Whether the server lives, and whether it can take work."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.responses import JSONResponse, Response
 
 from ..errors import StoreError
 from ..store.served import ServedStore
-from .metrics import MEDIA_TYPE, Calls, metrics_of, write_metrics
+from . import openapi
+from .metrics import MEDIA_TYPE, Calls, Metric, metrics_of, write_metrics
 from .orders import Orders
 
 _KNOWN_FOR_S = 1.0
 """So long an answer stands, lest whoever asks too often keep the disk busy."""
 _PATIENCE_S = 5.0
+_PATHS = ("/health", "/ready", "/metrics", openapi.WHERE)
+_METHODS = ("GET", "HEAD")
 
 
 class Health:
-    """What is said at `/health`, `/ready` and `/metrics`. Belongs to the event loop."""
+    """What is said at `/health`, `/ready`, `/metrics` and `/openapi.json`. Belongs to the event
+    loop."""
 
     def __init__(
-        self, store: ServedStore, orders: Orders, *, works: Callable[[], bool], calls: Calls
+        self,
+        store: ServedStore,
+        orders: Orders,
+        *,
+        works: Callable[[], bool],
+        calls: Calls,
+        more: Callable[[], Awaitable[Iterable[Metric]]] | None = None,
     ) -> None:
         self._store = store
         self._orders = orders
         self._works = works
         """Whether orders are gone on with."""
         self._calls = calls
+        self._more = more
+        """Numbers that have to be looked up."""
         self._looking = asyncio.Lock()
         self._looked: tuple[float, str | None] | None = None
 
-    async def answer(self, path: str) -> Response | None:
+    async def answer(self, path: str, *, method: str = "GET") -> Response | None:
         """None: nothing is said there."""
+        if path in _PATHS and method not in _METHODS:
+            return Response(status_code=405, headers={"allow": ", ".join(_METHODS)})
         match path:
             case "/health":
                 return JSONResponse({"status": "ok"})
@@ -39,10 +53,17 @@ class Health:
                 said = {"status": "ready"} if why is None else {"status": "not ready", "why": why}
                 return JSONResponse(said, status_code=200 if why is None else 503)
             case "/metrics":
-                text = write_metrics(metrics_of(self._calls, self._orders))
+                text = write_metrics(await self.numbers())
                 return Response(text, headers={"content-type": MEDIA_TYPE})
+            case openapi.WHERE:
+                return Response(openapi.WRITTEN, media_type=openapi.MEDIA_TYPE)
             case _:
                 return None
+
+    async def numbers(self) -> list[Metric]:
+        """All there are, as they stand now."""
+        more = () if self._more is None else await self._more()
+        return [*metrics_of(self._calls, self._orders), *more]
 
     async def _obstacle(self) -> str | None:
         """Why no work can be taken; None: it can."""

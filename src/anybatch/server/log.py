@@ -1,12 +1,15 @@
 """What the server says of itself: one JSON object a line, on stderr. No body, key or prompt.
 
 A thread writes it, so that a reader of stderr who is slow makes nobody wait. What such a reader
-leaves over is dropped, and how much that was is said.
+leaves over is dropped, and how much that was is said. The thread takes many lines at once: each
+time it wakes, whoever serves has to wait for the interpreter.
 """
 
 import sys
 import threading
+import time
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,10 +19,12 @@ _ENCODER = msgspec.json.Encoder()
 _MOST = 10_000
 """So many lines wait at most."""
 _AT_ONCE = 256
+_GATHER_S = 0.02
+"""So long the next lines gather while none is left."""
 
 
 class Writer:
-    """Lines on their way to stderr. Its thread lives as long as there are any."""
+    """Lines on their way to stderr. Its thread lives as long as some come."""
 
     def __init__(self, most: int = _MOST) -> None:
         # Guards what follows.
@@ -59,11 +64,13 @@ class Writer:
                     return
                 several = min(len(self._lines), _AT_ONCE)
                 text = b"".join(self._lines.popleft() for _ in range(several))
-            try:
+                is_all = not self._lines
+            # Whoever listened may have gone: that is no reason to stop serving.
+            with suppress(OSError, ValueError, AttributeError):
                 sys.stderr.buffer.write(text)
                 sys.stderr.buffer.flush()
-            except (OSError, ValueError, AttributeError):
-                continue  # whoever listened has gone: that is no reason to stop serving
+            if is_all:
+                time.sleep(_GATHER_S)
 
 
 def _line(event: str, **fields: Any) -> bytes:

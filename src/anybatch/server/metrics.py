@@ -3,13 +3,15 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import log
-from .orders import Orders
+
+if TYPE_CHECKING:
+    from .orders import Orders
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -33,12 +35,12 @@ class Calls:
 
     def note(self, *, face: str, method: str, route: str, status: int) -> None:
         """A call is over. `route` is a pattern and no path, lest each id become a series."""
-        known = method if method in _METHODS else "other"
+        known = method if method in METHODS else "other"
         said = {"face": face, "method": known, "route": route, "status": str(status)}
         self.done[tuple(said.items())] += 1
 
 
-def metrics_of(calls: Calls, orders: Orders) -> Iterator[Metric]:
+def metrics_of(calls: Calls, orders: "Orders") -> Iterator[Metric]:
     """All there are, as they stand now."""
     statuses = Counter[str](order.status for order in orders.open.values())
     sums = [orders.sums(order) for order in orders.open.values()]
@@ -48,6 +50,9 @@ def metrics_of(calls: Calls, orders: Orders) -> Iterator[Metric]:
     yield Metric("anybatch_calls_total", "counter", "Calls that are over.", calls.done)
     yield _plain("anybatch_calls_in_flight", "gauge", "Calls under way.", calls.in_flight)
     yield _by("status", "anybatch_batches", "gauge", "Batches that are open.", statuses)
+    held = orders.tokens.held()
+    waits = {"tokens_a_day": sum(order.owner in held for order in orders.open.values())}
+    yield _by("why", "anybatch_batches_waiting", "gauge", "Batches kept back, and why.", waits)
     ended = orders.ended
     yield _by("status", "anybatch_batches_ended_total", "counter", "Batches that are over.", ended)
     yield _plain("anybatch_rows_open", "gauge", "Rows to be answered.", max(rows - answered, 0))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
@@ -23,6 +23,7 @@ from .desk import Desk
 from .face import Absent, Line, caller_of
 from .forms import BadForm, Form, TooLarge, take_body, take_form
 from .orders import Orders
+from .reading import PastTheEnd, read_answer
 from .repeats import Answers, Repeats, Reused, digest_of
 from .results import answered_so_far
 
@@ -67,6 +68,9 @@ def answering(handler: Handler) -> Handler:
         except Reused:
             said = "This Idempotency-Key was used before, with another request."
             return _refusal(Refused(409, said, headers=FINAL))
+        except PastTheEnd as e:
+            headers = {"content-range": f"bytes */{e.size}"}
+            return _refusal(Refused(416, str(e), headers=headers))
         except TimeoutError:
             return _refusal(Refused(408, "The body did not arrive in time."))
 
@@ -80,13 +84,22 @@ class OpenAIFace:
     id_prefix = "batch_"
     input_purpose = "batch"
     output_purpose = "batch_output"
+    _more: Sequence[BaseRoute] = ()
 
-    def __init__(self, desk: Desk, orders: Orders, models: Sequence[routes.Route]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        orders: Orders,
+        models: Sequence[routes.Route],
+        *,
+        more: Sequence[BaseRoute] = (),
+    ) -> None:
         self._desk = desk
         self._orders = orders
         self._models = models
         self._repeats = Repeats(desk.store, desk.clock)
         self._since = desk.clock.now()
+        self._more = more
 
     def claims(self, scope: Scope) -> bool:
         return True
@@ -110,9 +123,8 @@ class OpenAIFace:
             ("GET", "/v1/models", self.list_models),
             ("GET", "/v1/models/{id:path}", self.retrieve_model),
         ]
-        return [
-            Route(path, answering(handler), methods=[method]) for method, path, handler in table
-        ]
+        ours = (Route(path, answering(call), methods=[method]) for method, path, call in table)
+        return [*ours, *self._more]
 
     def failure(self, status: int, message: str) -> Response:
         code = "invalid_api_key" if status == 401 else None
@@ -155,7 +167,7 @@ class OpenAIFace:
             owner=caller_of(request).owner,
             most=cursor.limit + 1,
             after=cursor.after,
-            purpose=request.query_params.get("purpose"),
+            purpose=request.query_params.get("purpose") or None,
             newest_first=cursor.newest_first,
         )
         return _page(found, cursor, wire.write_file)
@@ -167,8 +179,15 @@ class OpenAIFace:
         return _json(wire.write_file(await self._file(request)))
 
     async def read_file(self, request: Request) -> Response:
-        file = await self._file(request)
-        return FileResponse(self._desk.blobs.file(file.id), media_type=_BYTES)
+        return await self._content(request, await self._file(request))
+
+    async def _content(self, request: Request, file: StoredFile, **headers: str) -> Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        path = self._desk.blobs.file(file.id)
+        try:
+            return await read_answer(request, path, name=file.id, headers=named)
+        except FileNotFoundError:  # it was deleted meanwhile
+            raise Absent("File", file.id) from None
 
     async def delete_file(self, request: Request) -> Response:
         await self._desk.delete(_id(request), owner=caller_of(request).owner)
@@ -327,15 +346,18 @@ class OpenAIFace:
     async def read_output(self, request: Request) -> Response:
         """Ours: the answers that are there, while the batch runs."""
         order = await self._order(request)
-        complete = {"anybatch-output": "complete" if order.is_over else "incomplete"}
+        complete = "complete" if order.is_over else "incomplete"
         if order.output_file is not None:
             file = await self._desk.file(order.output_file, owner=order.owner)
-            path = self._desk.blobs.file(file.id)
-            return FileResponse(path, media_type=_BYTES, headers=complete)
+            return await self._content(request, file, anybatch_output=complete)
         lines: Iterator[bytes] = iter(())
         if not order.is_over:
             lines = answered_so_far(self._desk.store, order, self)
-        return StreamingResponse(iterate_in_threadpool(lines), media_type=_BYTES, headers=complete)
+        return StreamingResponse(
+            iterate_in_threadpool(lines),
+            media_type=_BYTES,
+            headers={"anybatch-output": complete},
+        )
 
     # --- models ---
 

@@ -21,11 +21,12 @@ from .face import Absent, Face, OverLimit
 from .owners import Owners
 from .repeats import Answers, to_nobody
 from .shared import ServingWorkspace
+from .telemetry import Silent, Telemetry
+from .tokens import Tokens
 
 _ANSWERED = ("succeeded", "truncated", "refused", "invalid_output")
 _REFUSED = ("too_long", "bad_request", "auth", "billing", "not_found_model")
 """Outcomes that no later attempt changes, so that no count falls."""
-_DAY = timedelta(hours=24)
 _REMEMBERED = 4096
 """So many orders that are over are held in memory, too."""
 
@@ -33,7 +34,13 @@ _REMEMBERED = 4096
 class Orders:
     """Belongs to the event loop."""
 
-    def __init__(self, desk: Desk, workspace: ServingWorkspace, owners: Owners) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        workspace: ServingWorkspace,
+        owners: Owners,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self.desk = desk
         self.store = desk.store
         self.workspace = workspace
@@ -41,7 +48,11 @@ class Orders:
         """In the order they were accepted."""
         self.changed = asyncio.Event()
         """Set when there is something new to do."""
+        self.news = asyncio.Event()
+        """Set when an order is over: somebody may want to hear of it."""
         self.owners = owners
+        self.tokens = Tokens(self.store, desk.clock, owners)
+        self._telemetry = telemetry or Silent()
         self._accepting: Counter[str] = Counter()
         """How many orders of an owner are being written down."""
         self._over: dict[str, Order] = {}
@@ -55,6 +66,7 @@ class Orders:
 
     def load(self) -> None:
         """Take up what an earlier server has left. Called before anybody asks."""
+        self.tokens.load()
         for order in self.store.open_orders():
             self.open[order.id] = order
             for run_id in order.runs:
@@ -77,7 +89,7 @@ class Orders:
     ) -> Order:
         """Take an order. It is durable when this returns. Raises OverLimit."""
         with self._place(owner):
-            await self._check_tokens(owner)
+            self._check_tokens(owner)
             return await self._accept(
                 owner=owner,
                 face=face,
@@ -103,16 +115,11 @@ class Orders:
         finally:
             self._accepting[owner] -= 1
 
-    async def _check_tokens(self, owner: str) -> None:
+    def _check_tokens(self, owner: str) -> None:
         terms = self.owners.terms_of(owner)
         if terms is None or terms.tokens_a_day is None:
             return
-        since = self.desk.clock.now() - _DAY
-        used = await asyncio.to_thread(self.store.tokens_since, since, owner=owner)
-        for order in self.open.values():
-            if order.owner == owner:
-                usage = self.sums(order).usage
-                used += usage.tokens_in + usage.tokens_out
+        used = self.tokens.used(owner)
         if used >= terms.tokens_a_day:
             raise OverLimit(
                 f"This key may use {terms.tokens_a_day} tokens in 24 hours, and has used {used}."
@@ -143,6 +150,7 @@ class Orders:
             created_at=now,
             expires_at=now + window,
             kept_seconds=kept_seconds,
+            trace=self._telemetry.trace(),
         )
         await asyncio.to_thread(self.store.add_order, order, answered=answers(order.id))
         self.open[order.id] = order
@@ -240,6 +248,8 @@ class Orders:
     def _keep(self, order: Order) -> None:
         if order.is_over:
             self.open.pop(order.id, None)
+            self.news.set()
+            self.tokens.forget(order)
             self._count(order)
             self._remember(order)
         else:
@@ -248,6 +258,7 @@ class Orders:
 
     def _count(self, order: Order) -> None:
         looks = self._progress.pop(order.id, {}).values()
+        self._telemetry.ended(order, looks)
         self.ended[order.status] += 1
         for look in looks:
             self.outcomes.update(look.counts)
@@ -273,6 +284,7 @@ class Orders:
     def note(self, order: Order, look: Progress) -> None:
         """See how far a run of it is."""
         self._progress.setdefault(order.id, {})[look.run.id] = look
+        self.tokens.note(order, self.sums(order).usage)
 
 
 def _count(counts: Counts, outcomes: Iterable[Any]) -> int:

@@ -1,19 +1,23 @@
 """Calls that are made again because their answer was lost: the same call gets the same answer.
 
-A client may name a call (`Idempotency-Key`). The official SDKs do not; they say how often they have
-tried (`x-stainless-retry-count`), and what says the same is then the same call.
+A client may name a call (`Idempotency-Key`). Most official SDKs do not; they say how often they
+have tried (`x-stainless-retry-count`), and what says the same is then the same call. Who says
+neither is owed the answer until it went out to a client that was still there; until then, what says
+the same is the same call.
 """
 
 import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import Clock
 from ..core.served import Answered
@@ -29,6 +33,8 @@ REMEMBERED = timedelta(hours=24)
 """So long a call is known by the name that its client gave it."""
 TRIED_AGAIN = timedelta(minutes=15)
 """So long an SDK may try a call again."""
+_NAME, _TRY = "idempotency-key", "x-stainless-retry-count"
+_DELIVERY = "anybatch.delivery"
 
 
 class Reused(Exception):
@@ -38,6 +44,41 @@ class Reused(Exception):
 def to_nobody(made: str) -> None:
     """For what is no answer that anybody will ask for again."""
     return None
+
+
+class Delivery:
+    """How the answer to one call goes out."""
+
+    def __init__(self, held: AsyncExitStack) -> None:
+        self.held = held
+        """What is held until the answer is out, or lost."""
+        self.settle: Callable[[], Awaitable[None]] | None = None
+        """What is done once it is out; None: nothing is."""
+
+
+async def delivered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Have `app` answer a call. What was made is owed no longer once the answer is out.
+
+    It is lost where the client had gone before it was ready. What becomes of it further on, nobody
+    here can see. A server that dies before it has noted that the answer is out owes it still.
+    """
+    if scope["method"] != "POST":
+        await app(scope, receive, send)
+        return
+    was_there = False
+
+    async def sending(message: Message) -> None:
+        nonlocal was_there
+        if delivery.settle is not None and message["type"] == "http.response.start":
+            gone = await Request(scope, receive).is_disconnected()
+            was_there = message["status"] < 300 and not gone
+        await send(message)
+
+    async with AsyncExitStack() as held:
+        delivery = scope[_DELIVERY] = Delivery(held)
+        await app(scope, receive, sending)
+        if was_there and delivery.settle is not None:
+            await delivery.settle()
 
 
 def digest_of(*said: object) -> str:
@@ -68,24 +109,58 @@ class Repeats:
         Raises Reused for a name that belongs to a call which said something else.
         """
         owner, path = caller_of(request).owner, request.url.path
-        key = request.headers.get("idempotency-key")
         digest = digest_of(path, digest)
+        key, tries = request.headers.get(_NAME) or None, request.headers.get(_TRY)
+        if key is None and tries is None:
+            return await self._owed(request, digest, make=make, find=find)
         call = f"sdk {digest}" if key is None else f"key {digest_of(key)}"
         async with self._alone((owner, call)):
             known = await self._known(call, owner=owner, is_named=key is not None)
             if known is not None and known.digest != digest:
                 raise Reused
-            if known is not None and (key is not None or _is_again(request)):
-                try:
-                    return await find(known.made)
-                except Absent:
-                    pass  # it was deleted since: who asks for it wants another
-            now = self._clock.now()
+            if key is None and tries in ("", "0"):
+                known = None  # it has not tried before
+            return await self._made(owner, call, digest, known, make=make, find=find)
 
-            def answers(made: str) -> Answered:
-                return Answered(owner=owner, call=call, digest=digest, made=made, at=now)
+    async def _owed(
+        self,
+        request: Request,
+        digest: str,
+        *,
+        make: Callable[[Answers], Awaitable[T]],
+        find: Callable[[str], Awaitable[T]],
+    ) -> T:
+        """The same for a client that says nothing of its tries. Who says the same meanwhile waits
+        until it is clear what became of the answer: it may want another one."""
+        owner, call = caller_of(request).owner, f"owed {digest}"
+        delivery: Delivery = request.scope[_DELIVERY]
+        await delivery.held.enter_async_context(self._alone((owner, call)))
+        delivery.settle = partial(asyncio.to_thread, self._store.forget_answer, call, owner=owner)
+        known = await self._known(call, owner=owner, is_named=False)
+        return await self._made(owner, call, digest, known, make=make, find=find)
 
-            return await make(answers)
+    async def _made(
+        self,
+        owner: str,
+        call: str,
+        digest: str,
+        known: Answered | None,
+        *,
+        make: Callable[[Answers], Awaitable[T]],
+        find: Callable[[str], Awaitable[T]],
+    ) -> T:
+        """What this call has made before, if that is `known` and there; else what it makes."""
+        if known is not None:
+            try:
+                return await find(known.made)
+            except Absent:
+                pass  # it was deleted since: who asks for it wants another
+        now = self._clock.now()
+
+        def answers(made: str) -> Answered:
+            return Answered(owner=owner, call=call, digest=digest, made=made, at=now)
+
+        return await make(answers)
 
     async def _known(self, call: str, *, owner: str, is_named: bool) -> Answered | None:
         since = self._clock.now() - (REMEMBERED if is_named else TRIED_AGAIN)
@@ -106,8 +181,3 @@ class Repeats:
             self._users[call] -= 1
             if not self._users[call]:
                 del self._users[call], self._locks[call]
-
-
-def _is_again(request: Request) -> bool:
-    """Whether an SDK says that it has tried before."""
-    return request.headers.get("x-stainless-retry-count", "0") not in ("", "0")

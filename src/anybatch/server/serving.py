@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .alone import alone
 from .anthropic import AnthropicFace
 from .app import application
 from .check import Checking
+from .connections import Limits, connection_within, limits_of
 from .desk import Desk
 from .face import Face
 from .gemini import GeminiFace
@@ -36,11 +37,16 @@ from .owners import Owners, owners_of
 from .routes import RouteTable
 from .shared import ServingWorkspace
 from .supervisor import Supervisor
+from .telemetry import Silent, Telemetry, telemetry_of
+from .webhook_calling import Caller
+from .webhook_calls import WebhookCalls
+from .webhook_settings import WebhookSettings, webhooks_of
+from .webhooks import Webhooks
 
 _LEARN_EVERY_S = 1.0
 """So long a revoked key may still be good."""
 HOST, PORT = "127.0.0.1", 8000
-_SETTINGS = ("host", "port", "keys", "public_url")
+_SETTINGS = ("host", "port", "keys", "public_url", "webhook_hosts", "webhooks", "patience_s")
 _CLOSE_S = 1
 """So long open calls may go on when we stop."""
 
@@ -55,6 +61,9 @@ class Serving:
     host: str
     port: int
     public_url: str | None = None
+    webhooks: WebhookSettings = WebhookSettings()
+    limits: Limits = field(default_factory=Limits)
+    telemetry: Telemetry = field(default_factory=Silent)
 
     def reread(self, read: Callable[[], Settings]) -> None:
         """Go by the routes that `read` finds, unless they are not as they must be."""
@@ -96,6 +105,9 @@ def serving_of(settings: Settings, *, host: str | None, port: int | None) -> Ser
         host=host,
         port=port,
         public_url=_public_url(server.get("public_url")),
+        webhooks=webhooks_of(server, settings.environment),
+        limits=limits_of(server),
+        telemetry=telemetry_of(settings.environment),
     )
 
 
@@ -156,12 +168,15 @@ async def _serve(
 ) -> None:
     blobs = Blobs(serving.settings.home, probe=workspace.probe)
     desk = Desk(store=store, blobs=blobs, clock=workspace.clock)
-    orders = Orders(desk, workspace, serving.owners)
+    telemetry = serving.telemetry
+    orders = Orders(desk, workspace, serving.owners, telemetry)
+    caller = Caller(serving.webhooks.hosts, probe=workspace.probe)
+    webhooks = Webhooks(store, workspace.clock, serving.webhooks, caller=caller, news=orders.news)
     # The last one claims whatever the others do not.
     faces: list[Face] = [
         GeminiFace(desk, orders, serving.routes, public_url=serving.public_url),
         AnthropicFace(desk, orders, public_url=serving.public_url),
-        OpenAIFace(desk, orders, serving.routes),
+        OpenAIFace(desk, orders, serving.routes, more=WebhookCalls(desk, webhooks).routes()),
     ]
     checking = Checking(
         workspace=workspace,
@@ -171,24 +186,31 @@ async def _serve(
     )
     supervisor = Supervisor(orders, checking)
     await asyncio.to_thread(supervisor.take_up)
+    await asyncio.to_thread(webhooks.take_up)
     calls = Calls()
-    health = Health(store, orders, works=supervisor.works, calls=calls)
-    server = _Server(_config(application(faces, serving.owners, health=health, calls=calls)))
+    works = supervisor.works
+    health = Health(store, orders, works=works, calls=calls, more=webhooks.metrics)
+    await telemetry.observe(health.numbers)
+    app = application(faces, serving.owners, health=health, calls=calls, telemetry=telemetry)
+    server = _Server(_config(app, serving.limits))
     broken: list[BaseException] = []
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_supervise(supervisor, stop, broken))
+        tasks.create_task(_supervise(webhooks, stop, broken))
         tasks.create_task(_listen(server, listener, stop, ready))
         tasks.create_task(_learn_keys(serving.owners, store, stop))
+    caller.close()
+    await telemetry.close()
     if broken:
         raise broken[0]
 
 
 async def _supervise(
-    supervisor: Supervisor, stop: asyncio.Event, broken: list[BaseException]
+    loop: Supervisor | Webhooks, stop: asyncio.Event, broken: list[BaseException]
 ) -> None:
-    """Keep orders going; if nobody can go on, have the calls under way answered and stop."""
+    """Keep it going; if nobody can go on, have the calls under way answered and stop."""
     try:
-        await supervisor.run(stop)
+        await loop.run(stop)
     except asyncio.CancelledError:
         raise
     except BaseException as e:
@@ -228,10 +250,13 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=connection_within(limits),
+        ws="none",
         log_config=None,
+        log_level="error",
         access_log=False,
         lifespan="off",
         server_header=False,

@@ -1,12 +1,13 @@
 """One executor for each place where requests are answered, however many runs have them answered.
 
-So its connections are shared, and its limits hold for all runs together.
+So its connections are shared, and its limits hold for all runs together, in whichever api they ask.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
@@ -14,57 +15,81 @@ from ..core.model import Request, Spec
 from ..engine.intake import Intake
 from ..engine.readymade import DeclinedRun
 from ..engine.workspace import Workspace
-from ..executors.executor import CallExecutor, Read, Record
+from ..executors.batch import BatchExecutor
+from ..executors.executor import CallExecutor, Hold, Read, Record
+from ..executors.limiter import Limiter
 from ..providers.local import LOCAL
 from ..providers.provider import Provider
+from .tokens import Gate
+
+T = TypeVar("T")
 
 
 class _Lent:
-    """An executor that others use as well: who is done with it does not close it."""
+    """An executor that others use as well: who is done with it does not close it.
 
-    def __init__(self, executor: CallExecutor) -> None:
+    While the gate of its borrower is closed nothing new is sent, and what is in flight is waited
+    for.
+    """
+
+    def __init__(self, executor: CallExecutor, gate: Gate) -> None:
         self._executor = executor
+        self._gate = gate
         self.window = executor.window
         self.backlog = executor.backlog
+        self.drains = executor.drains
 
     @property
     def waiting(self) -> str | None:
-        return self._executor.waiting
+        return self._gate.why or self._executor.waiting
 
     async def answer(
         self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
     ) -> None:
-        await self._executor.answer(requests, read=read, record=record, stop=stop)
+        """What a gate that closes has kept back is left to whoever takes up the batch next."""
+        if not await self._gate.passed(stop=stop):
+            return
+        async with self._gate.closing(stop) as either:
+            await self._executor.answer(requests, read=read, record=record, stop=either)
 
     async def close(self) -> None:
         """It stays open for the others."""
 
 
-class Executors:
-    """Executors by what they answer, opened when they are first wanted."""
+class Shared:
+    """Executors and limits by what they are for, made when they are first wanted."""
 
     def __init__(self) -> None:
-        # Guards `_open`: executors are opened in threads, and two must not load one model twice.
-        self._lock = threading.Lock()
-        self._open: dict[bytes, CallExecutor] = {}
+        # Guards both: executors are opened in threads, and two must not load one model twice.
+        self._lock = threading.RLock()
+        self._executors: dict[bytes, CallExecutor] = {}
+        self._limiters: dict[bytes, Limiter] = {}
 
-    def lend(self, key: bytes, new: Callable[[], CallExecutor]) -> CallExecutor:
+    def executor(self, key: bytes, new: Callable[[], CallExecutor]) -> CallExecutor:
+        return self._kept(self._executors, key, new)
+
+    def limiter(self, key: bytes, new: Callable[[], Limiter]) -> Limiter:
+        return self._kept(self._limiters, key, new)
+
+    def _kept(self, there: dict[bytes, T], key: bytes, new: Callable[[], T]) -> T:
         with self._lock:
-            if key not in self._open:
-                self._open[key] = new()
-            return _Lent(self._open[key])
+            if key not in there:
+                there[key] = new()
+            return there[key]
 
     async def close(self) -> None:
-        for executor in self._open.values():
+        for executor in self._executors.values():
             await executor.close()
-        self._open.clear()
+        self._executors.clear()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServingWorkspace(Workspace):
     """A workspace whose runs share their executors."""
 
-    executors: Executors = field(default_factory=Executors)
+    shared: Shared = field(default_factory=Shared)
+    gate: Gate = field(default_factory=Gate)
+    """What the requests of its runs have to pass."""
 
     def declined(self, *, run_id: str) -> DeclinedRun:
         """A run for requests that are not sent: it has a provider's name, and needs none."""
@@ -74,10 +99,26 @@ class ServingWorkspace(Workspace):
     def executor_for(self, provider: Provider, spec: Spec) -> CallExecutor:
         path = provider.path_of(spec.api, spec.model or "")
         weights = spec.model if provider.base_url is None else None
-        pace = (provider.key_env, provider.concurrency, provider.rpm, provider.tpm)
-        parts = (provider.name, provider.base_url, path, weights, spec.parameters, pace)
+        parts = (*_place(provider), path, weights, spec.parameters)
 
         def new() -> CallExecutor:
             return Workspace.executor_for(self, provider, spec)
 
-        return self.executors.lend(msgspec.json.encode(parts), new)
+        return _Lent(self.shared.executor(msgspec.json.encode(parts), new), self.gate)
+
+    def limiter_for(self, provider: Provider) -> Limiter:
+        def new() -> Limiter:
+            return Workspace.limiter_for(self, provider)
+
+        return self.shared.limiter(msgspec.json.encode(_place(provider)), new)
+
+    def batches_of(
+        self, provider: Provider, spec: Spec, *, hold: Hold | None = None
+    ) -> BatchExecutor:
+        return Workspace.batches_of(self, provider, spec, hold=hold or self.gate)
+
+
+def _place(provider: Provider) -> tuple[object, ...]:
+    """Where requests are answered, as whom and how fast."""
+    pace = (provider.key_env, provider.concurrency, provider.rpm, provider.tpm)
+    return (provider.name, provider.base_url, *pace)

@@ -4,6 +4,7 @@ Each order has one task at a time. Whatever is written down of it is enough to g
 """
 
 import asyncio
+import dataclasses
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,8 @@ class Supervisor:
         """Orders with a task, as they were when it began."""
         self._rests: dict[str, datetime] = {}
         """Orders that are left alone until then."""
+        self._held: dict[str, str] = {}
+        """Open orders that wait until their owner may use more tokens, each with the reason."""
         self._tidied: datetime | None = None
         self._looked: float | None = None
         """When it last looked what there is to do, by the event loop's clock; None: it is not at
@@ -67,13 +70,15 @@ class Supervisor:
                 self._looked = loop.time()
                 self._orders.changed.clear()
                 await self._expire()
+                await self._hold()
                 for order in self._turns():
                     self._under_way[order.id] = order
                     tasks.create_task(self._go_on(order, stop))
                 await self._tidy()
                 await self._wait(stop)
             self._looked = None
-        await self._workspace.executors.close()
+        await self._orders.tokens.save()
+        await self._workspace.shared.close()
 
     def works(self) -> bool:
         """Whether it goes on with orders."""
@@ -85,10 +90,14 @@ class Supervisor:
         waiting = [
             order
             for order in self._orders.open.values()
-            if order.id not in self._under_way and self._rests.get(order.id, now) <= now
+            if order.id not in self._under_way
+            and order.id not in self._held
+            and self._rests.get(order.id, now) <= now
         ]
+        # Those that wait leave their places to others.
+        at_work = {id: order for id, order in self._under_way.items() if id not in self._held}
         weight = self._orders.owners.weight_of
-        return turns.turns(waiting, self._under_way, weight=weight)
+        return turns.turns(waiting, at_work, weight=weight)
 
     async def _wait(self, stop: asyncio.Event) -> None:
         """Until something is new, we are told to stop, or it is time to look at the clock."""
@@ -156,18 +165,25 @@ class Supervisor:
         order = self._orders.open[order.id]
         if order.ending != "completed":
             await self._orders.stop_runs(order)
+        # Why they waited when an earlier server looked may be no reason any more.
+        why = self._orders.tokens.held().get(order.owner)
+        await asyncio.to_thread(self._say_why, order, why)
         runs = [await self._run(order, run_id, stop) for run_id in order.runs]
         return all(run.state in ("ended", "stopped") for run in runs)
 
     async def _run(self, order: Order, run_id: str, stop: asyncio.Event) -> Run:
         run = await asyncio.to_thread(self._store.run, run_id)
         if run.state == "ended" or (run.state == "stopped" and order.ending == "completed"):
+            # It may have been over when it came in, or when we began.
+            self._orders.note(order, await asyncio.to_thread(self._workspace.progress, run))
             return run
 
         def note(look: Progress) -> None:
             self._orders.note(order, look)
 
-        return await self._workspace.fulfil(run, stop=stop, on_progress=note)
+        gate = self._orders.tokens.gate(order.owner)
+        workspace = dataclasses.replace(self._workspace, gate=gate)
+        return await workspace.fulfil(run, stop=stop, on_progress=note)
 
     async def _lose(self, order: Order) -> None:
         """End an order whose requests somebody has removed from the store."""
@@ -194,6 +210,35 @@ class Supervisor:
         if order.status != "running":
             return None
         return replace(order, status="finishing", finishing_at=self._clock.now())
+
+    # --- tokens ---
+
+    async def _hold(self) -> None:
+        """Have the orders wait whose owners have used their tokens, and go on who may again."""
+        tokens = self._orders.tokens
+        tokens.look_at_all()
+        why = tokens.held()
+        held = {
+            order.id: why[order.owner]
+            for order in self._orders.open.values()
+            if order.owner in why and order.status == "running"
+        }
+        for order_id in held.keys() ^ self._held.keys():
+            order, said = self._orders.open.get(order_id), held.get(order_id)
+            if order is None or order.status != "running":
+                continue  # it waits no more because nothing more of it is sent
+            await asyncio.to_thread(self._say_why, order, said)
+            word, more = ("goes_on", {}) if said is None else ("waits", {"why": said})
+            log(f"order.{word}", order=order_id, **more)
+        self._held = held
+        await tokens.save()
+
+    def _say_why(self, order: Order, why: str | None) -> None:
+        """Write down with the runs of an order why they wait: others look there."""
+        for run_id in order.runs:
+            run = self._store.run(run_id) if self._store.has_run(run_id) else None
+            if run is not None and run.state == "open" and run.why != why:
+                self._store.set_state(run, "open", why=why)
 
     # --- time ---
 

@@ -11,6 +11,9 @@ LARGE_BYTES = 4_000_000
 """An order with a longer input is a large one."""
 LARGE_AT_ONCE = 6
 """Large ones leave places to the small, so that these pass."""
+FIRSTS_AT_ONCE = 8
+"""So many more, of owners who have no other one under way: else who came first with many orders
+that take days would keep all others out for as long."""
 CHECKS_AT_ONCE = 2
 
 Weight = Callable[[str], int]
@@ -32,7 +35,7 @@ def turns(
     """Those of `waiting`, the oldest first, that begin now beside those under way.
 
     What only has to be wound up begins at once. Of the others, that owner is next who has the
-    fewest under way for its weight.
+    fewest under way for its weight; who has none finds a place when all are taken, too.
     """
     chosen: list[Order] = []
     asked = list(waiting)
@@ -44,8 +47,21 @@ def turns(
     chosen += _fair(checks, going, weight, places=CHECKS_AT_ONCE - busy, large=CHECKS_AT_ONCE)
     works = [order for order in asked if order.total is not None and order not in ending]
     going = [order for order in going if order.total is not None and not _is_ending(order)]
-    chosen += _fair(works, going, weight, places=at_once - len(going), large=LARGE_AT_ONCE)
+    begun = _fair(works, going, weight, places=at_once - len(going), large=LARGE_AT_ONCE)
+    chosen += begun
+    going += begun
+    chosen += _firsts(works, going, places=at_once + FIRSTS_AT_ONCE - len(going))
     return chosen
+
+
+def _firsts(waiting: list[Order], going: list[Order], *, places: int) -> list[Order]:
+    """The oldest order of each owner who has none under way."""
+    has = {order.owner for order in going}
+    first: dict[str, Order] = {}
+    for order in waiting:
+        if order.owner not in has:
+            first.setdefault(order.owner, order)
+    return list(first.values())[: max(0, places)]
 
 
 def _is_ending(order: Order) -> bool:

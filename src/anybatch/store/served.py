@@ -17,12 +17,15 @@ from ..core.served import (
     OrderStatus,
     Problem,
     StoredFile,
+    TokensUsed,
     Upload,
     UploadPart,
     UploadStatus,
 )
-from .sqlite import SqliteStore, named
+from ..core.webhooks import WebhookEndpoint, event_of
+from .sqlite import named
 from .values import as_json, moment, seconds
+from .webhooks import WebhookStore
 
 T = TypeVar("T")
 
@@ -32,7 +35,7 @@ _LAST = 2**62
 _AT_ONCE = 500
 
 
-class ServedStore(SqliteStore):
+class ServedStore(WebhookStore):
     """The store of one machine, and what a server keeps in it.
 
     What belongs to an owner is found by that owner and no other: for all others it is not there.
@@ -62,6 +65,10 @@ class ServedStore(SqliteStore):
         """What this call made that was not made before then; None: nothing."""
         asked = {"owner": owner, "call": call, "since": seconds(since)}
         return next(iter(self._found(_answered_of, "answer_to", **asked)), None)
+
+    def forget_answer(self, call: str, *, owner: str) -> None:
+        """What this call made has reached its client: said again, it makes another."""
+        self._run_alone("forget_answer", call=call, owner=owner)
 
     def forget_answers(self, before: datetime) -> None:
         self._run_alone("forget_answers", before=seconds(before))
@@ -201,6 +208,7 @@ class ServedStore(SqliteStore):
         self, order: Order, *, seen: OrderStatus, files: Sequence[StoredFile] = ()
     ) -> bool:
         """Move an order on from the status it was `seen` in, with the files that were made for it.
+        If it is over then, that is in the outbox.
 
         False, changing nothing, if it has moved. A status that may not follow is a mistake of ours.
         """
@@ -211,6 +219,8 @@ class ServedStore(SqliteStore):
                 return False
             for file in files:
                 self._run("add_file", **_file_values(file))
+            if order.is_over:
+                self._tell(event_of(order))
         return True
 
     def delete_order(self, order: Order, *, files: Sequence[str]) -> bool:
@@ -236,10 +246,17 @@ class ServedStore(SqliteStore):
             self.delete(run_id)
         self._run_alone("forget_runs", id=order.id)
 
-    def tokens_since(self, since: datetime, *, owner: str) -> int:
-        """What the orders of an owner that ended since then have used."""
-        (tokens,) = self._found(_tokens, "tokens_since", owner=owner, since=seconds(since))
-        return tokens
+    def tokens_used(self) -> list[TokensUsed]:
+        """What was used when, of whomever, the oldest first."""
+        return self._found(_tokens_used_of, "tokens_used")
+
+    def add_tokens_used(self, used: Sequence[TokensUsed], *, forget_before: datetime) -> None:
+        """Write down what was used, and forget what was before then, but not of open orders."""
+        with self._transaction():
+            for each in used:
+                values = msgspec.structs.asdict(each)
+                self._run("add_tokens_used", **(values | {"at": seconds(each.at)}))
+            self._run("forget_tokens_used", before=seconds(forget_before))
 
     def check_writable(self) -> None:
         """Write what is there already, as durably as anything. Raises StoreUnwritable."""
@@ -260,9 +277,28 @@ class ServedStore(SqliteStore):
         """False if that was so already, or it is not there."""
         return self._run_alone("revoke_api_key", id=key_id, at=seconds(at)) == 1
 
+    # --- webhooks: the rest is in `webhooks.py` ---
 
-def _tokens(row: sqlite3.Row) -> int:
-    return int(row["tokens"])
+    def add_webhook_endpoint(
+        self, endpoint: WebhookEndpoint, *, answered: Answered | None = None
+    ) -> None:
+        with self._transaction():
+            self._put_endpoint(endpoint)
+            self._note(answered)
+
+    def save_webhook_endpoint(
+        self, endpoint: WebhookEndpoint, *, answered: Answered | None = None
+    ) -> bool:
+        """Change it; False if it is not there. If it is disabled, what waits for it is given up."""
+        with self._transaction():
+            if not self._change_endpoint(endpoint, why="its endpoint was disabled"):
+                return False
+            self._note(answered)
+        return True
+
+
+def _tokens_used_of(row: sqlite3.Row) -> TokensUsed:
+    return msgspec.convert({**row, **_moments(row, "at")}, TokensUsed)
 
 
 def _api_key_of(row: sqlite3.Row) -> ApiKey:

@@ -79,12 +79,12 @@ select id from upload_parts;
 -- add_order --
 -- Accept what a client asks for.
 insert into orders (
-    id, owner, face, api, asked, input_file, input_size, created_at, expires_at, kept_seconds,
+    id, owner, face, api, asked, input_file, input_size, created_at, expires_at, kept_seconds, trace,
     status, started_at, finishing_at, cancelling_at, ended_at, total, model, runs, problems,
     completed, failed, usage, output_file, error_file
 ) values (
     :id, :owner, :face, :api, :asked, :input_file, :input_size, :created_at, :expires_at,
-    :kept_seconds, :status, :started_at, :finishing_at, :cancelling_at, :ended_at, :total, :model,
+    :kept_seconds, :trace, :status, :started_at, :finishing_at, :cancelling_at, :ended_at, :total, :model,
     :runs, :problems, :completed, :failed, :usage, :output_file, :error_file
 );
 
@@ -143,6 +143,10 @@ on conflict (owner, call) do update set digest = :digest, made = :made, at = :at
 -- What a call has made that was not made too long ago.
 select * from answers where owner = :owner and call = :call and at > :since;
 
+-- forget_answer --
+-- It has reached who asked: said again, the call makes another.
+delete from answers where owner = :owner and call = :call;
+
 -- forget_answers --
 -- Nobody makes such an old call again.
 delete from answers where at <= :before;
@@ -163,10 +167,18 @@ select * from api_keys order by rowid;
 -- Let nobody call with a key any more.
 update api_keys set revoked_at = :at where id = :id and revoked_at is null;
 
--- tokens_since --
--- What the orders of an owner that ended since then have used.
-select coalesce(sum(
-    coalesce(json_extract(usage, '$.tokens_in'), 0)
-    + coalesce(json_extract(usage, '$.tokens_out'), 0)
-), 0) as tokens
-from orders where owner = :owner and ended_at > :since;
+-- tokens_used --
+-- What was used of owners' tokens, and when.
+select * from tokens_used order by at;
+
+-- add_tokens_used --
+-- More was used in a stretch of time.
+insert into tokens_used (order_id, owner, at, tokens) values (:order_id, :owner, :at, :tokens)
+on conflict (order_id, at) do update set tokens = tokens_used.tokens + :tokens;
+
+-- forget_tokens_used --
+-- What counts no more. Of open orders all stays: it says how much of them is counted.
+delete from tokens_used where at < :before and order_id not in (
+    select id from orders
+    where status in ('received', 'running', 'finishing', 'expiring', 'cancelling')
+);
