@@ -92,7 +92,7 @@ class AnthropicFace:
         path: str = scope["path"]
         if path == _ROOT or path.startswith(f"{_ROOT}/"):
             return True
-        return any(name == _VERSION for name, _ in scope["headers"])
+        return _VERSION in dict(scope["headers"])
 
     def routes(self) -> Sequence[BaseRoute]:
         table: list[tuple[str, str, Handler]] = [

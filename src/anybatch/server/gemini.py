@@ -83,7 +83,7 @@ class GeminiFace:
         """The newer SDK calls the paths that OpenAI's calls; its key is in a header of its own."""
         if scope["path"].startswith(_OURS):
             return True
-        return any(name == b"x-goog-api-key" for name, _ in scope["headers"])
+        return b"x-goog-api-key" in dict(scope["headers"])
 
     async def admitted(self, scope: Scope) -> str | None:
         """See `face.Admitting`."""

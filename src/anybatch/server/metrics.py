@@ -30,14 +30,21 @@ class Calls:
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.done: Counter[Labels] = Counter()
+        self._done: Counter[tuple[str, str, str, int]] = Counter()
         self.began_at = time.time()
 
     def note(self, *, face: str, method: str, route: str, status: int) -> None:
         """A call is over. `route` is a pattern and no path, lest each id become a series."""
-        known = method if method in METHODS else "other"
-        said = {"face": face, "method": known, "route": route, "status": str(status)}
-        self.done[tuple(said.items())] += 1
+        self._done[face, method if method in METHODS else "other", route, status] += 1
+
+    @property
+    def done(self) -> Mapping[Labels, float]:
+        """How many of each kind are over."""
+        names = ("face", "method", "route", "status")
+        return {
+            tuple(zip(names, map(str, kind), strict=True)): count
+            for kind, count in self._done.items()
+        }
 
 
 def metrics_of(calls: Calls, orders: "Orders") -> Iterator[Metric]:

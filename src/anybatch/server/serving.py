@@ -260,6 +260,7 @@ def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # a proxy's address is `public_url`
         timeout_graceful_shutdown=_CLOSE_S,
     )
 
