@@ -354,6 +354,57 @@ def test_run_and_arun_show_what_they_take(function: Any) -> None:
     assert list(taken) == list(inspect.signature(anybatch.submit).parameters)
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"model": "lab/m", "promt": "x"}, r"^run\(\) got an unexpected keyword argument 'promt'$"),
+        ({}, r"^run\(\) missing a required argument: 'model'$"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_refused_in_the_name_of_what_was_called(
+    asked: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(TypeError, match=says):
+        anybatch.run(ROWS, **asked)
+    with pytest.raises(TypeError, match=says.replace("run", "arun")):
+        asyncio.run(anybatch.arun(ROWS, **asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"prompt": " "}, "^prompt is empty; "),
+        ({"prompt": None}, "^prompt says what to ask of each row; it is missing$"),
+        ({"model": "nobody/m", "base_url": None}, "For another service give base_url, "),
+        ({"prompt": "{{ text | int / 0 }}"}, r'or leave such rows out with bad_rows="skip"$'),
+        ({"base_url": "ftp://x"}, "^base_url: 'ftp://x' is not an address"),
+        ({"store": "/proc/gone"}, "or choose another store, then"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_names_of_arguments(
+    asked: dict[str, Any], says: str, ask: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.AnybatchError, match=says):
+        anybatch.run(ROWS, **{**ask, **asked})
+
+
+def test_a_file_in_the_way_of_a_table_is_told_with_the_argument_that_overwrites_it(
+    ask: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "out.csv").write_text("mine\n")
+    run = anybatch.run(ROWS, **ask)
+
+    with pytest.raises(errors.OutputExists, match=r"overwrite with force=True\.$"):
+        run.to_file("out.csv")
+
+
+def test_the_body_of_an_answer_can_be_had_as_a_value(ask: dict[str, Any]) -> None:
+    first, *_ = anybatch.run(ROWS, **ask).results()
+
+    assert first is not None
+    assert first.value()["choices"][0]["message"]["content"] == ANSWERS[0]
+
+
 def test_a_program_that_does_not_wait_records_what_is_in_flight_before_it_ends(
     ask: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -6,9 +6,10 @@ caller has one too, as a notebook does.
 
 import asyncio
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
@@ -25,17 +26,13 @@ from .core.states import Outcome, RunStatus
 from .datasets.frames import to_pandas, to_polars
 from .datasets.source import Source, open_source
 from .engine.workspace import Pace, Workspace, open_workspace
-from .errors import BadInput, BadSchema, BadSettings
+from .errors import AnybatchError, BadInput, BadSchema, BadSettings
 from .loops import new_loop
-from .providers.registry import checked_url, default_api
+from .providers.registry import WRITTEN_BY_US, checked_url, default_api
 from .settings import load
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-_WRITTEN_BY_US = frozenset(("model", "messages", "input", "prompt", "instructions", "stream"))
-"""Fields of a body that no parameter may replace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +70,7 @@ class Ask:
             raise BadSettings(f"{self.api} takes no system prompt")
         if self.prompt is not None and not self.prompt.strip():
             raise BadSettings("--prompt is empty; say what to ask of each row")
-        taken = sorted(_WRITTEN_BY_US.intersection(self.parameters or ()))
+        taken = sorted(WRITTEN_BY_US.intersection(self.parameters or ()))
         if taken:
             raise BadSettings(f"{taken[0]!r} is not yours to set: it follows from what is asked")
         return Spec(
@@ -226,7 +223,8 @@ class Run:
 
         Raises OutputExists if something else is there; the same table is left as it is.
         """
-        self._workspace.deliver(self._run, path, force=force, raw=raw)
+        with _as_arguments():
+            self._workspace.deliver(self._run, path, force=force, raw=raw)
         return Path(path)
 
     def _cells(self) -> Iterator[list[Any]]:
@@ -336,20 +334,48 @@ def submit(
     )
     if bad_rows not in ("fail", "skip"):
         raise BadSettings(f"bad_rows is 'fail' or 'skip', not {bad_rows!r}")
-    folder = Path.cwd()
-    settings = load(
-        folder=folder, environment=os.environ, store=None if store is None else Path(store)
-    )
-    return start(
-        open_workspace(settings),
-        open_source(data, sql=sql),
-        ask.spec(),
-        pace=Pace(concurrency=concurrency, rpm=rpm, tpm=tpm),
-        skip_bad_rows=bad_rows == "skip",
-        again=again,
-        canary=canary,
-        keep_remote=keep_remote,
-    )
+    folder, home = Path.cwd(), None if store is None else Path(store)
+    with _as_arguments():
+        return start(
+            open_workspace(load(folder=folder, environment=os.environ, store=home)),
+            open_source(data, sql=sql),
+            ask.spec(),
+            pace=Pace(concurrency=concurrency, rpm=rpm, tpm=tpm),
+            skip_bad_rows=bad_rows == "skip",
+            again=again,
+            canary=canary,
+            keep_remote=keep_remote,
+        )
+
+
+_OPTION = re.compile(r"(?<![\w'\"])--(bad-rows skip|executor batch|[a-z]+(?:-[a-z]+)*)")
+_ARGUMENTS = {
+    "bad-rows skip": 'bad_rows="skip"',
+    "executor batch": 'executor="batch"',
+    "set": "parameters",
+    "field": "fields",
+    "no-canary": "canary=0",
+    "again": "again=True",
+    "force": "force=True",
+}
+"""What options are here that are called or used otherwise on the command line."""
+
+
+@contextmanager
+def _as_arguments() -> Iterator[None]:
+    """Have errors that tell of options of the command line tell of arguments."""
+    try:
+        yield
+    except AnybatchError as e:
+        e.args = (_OPTION.sub(_argument, str(e)),)
+        raise
+
+
+def _argument(option: "re.Match[str]") -> str:
+    name = option[1]
+    known = name.replace("-", "_")
+    is_ours = known in signature(submit).parameters
+    return _ARGUMENTS.get(name) or (known if is_ours else option[0])
 
 
 def start(
@@ -391,15 +417,25 @@ def _takes(
     return taking
 
 
+def _check(function: str, data: tuple[Any, ...], asked: Mapping[str, Any]) -> None:
+    """Raise the TypeError of a call that `submit` does not take, in the name of `function`."""
+    try:
+        signature(submit).bind(*data, **asked)
+    except TypeError as e:
+        raise TypeError(f"{function}() {e}") from None
+
+
 @_takes(submit)
 def run(*data: Any, **asked: Any) -> Run:
     """`submit`, then wait until it is over. Takes what `submit` takes."""
+    _check("run", data, asked)
     return submit(*data, **asked).wait()
 
 
 @_takes(submit)
 async def arun(*data: Any, **asked: Any) -> Run:
     """`run` for callers with an event loop. Cancelling it stops the run, losing nothing."""
+    _check("arun", data, asked)
     starting = asyncio.ensure_future(asyncio.to_thread(submit, *data, **asked))
     try:
         # A thread cannot be cancelled: what it starts would go on with nobody to stop it.

@@ -38,6 +38,7 @@ FILES: dict[str, bytes] = {
     "not.json": b'{"type": ',
     "list.json": b"[1, 2]",
     "unsound.json": b'{"type": "nonsense"}',
+    "half.jsonl": b'{"text": "a\\ud800b"}\n',
     "latin.txt": "größe {{ text }}".encode("latin-1"),
     "models.py": b"class NoModel: pass\n",
     "there.csv": b"mine\n",
@@ -77,7 +78,14 @@ WRONG = {
     "a Parquet file that is none": read("in.parquet", "'in.parquet'"),
     "nothing on stdin": read("-", "'stdin'", "empty"),
     "a glob that finds nothing": read("*.nothing", "'*.nothing'"),
-    "a query that does not parse": Wrong(f"run --sql select --prompt x {ENDPOINT}", ("query",)),
+    "half a surrogate pair": read("half.jsonl", "'half.jsonl'", "line 1", "half a surrogate pair"),
+    "a query that does not parse": Wrong(
+        f"run --sql select --prompt x {ENDPOINT}", ("the SQL query", "Parser Error", "Correct it")
+    ),
+    "a query for what is not there": Wrong(
+        f"run in.csv --sql select/**/nope/**/from/**/data --prompt x {ENDPOINT}",
+        ("the SQL query", '"nope" not found', "Correct it"),
+    ),
     "two files": read("in.csv in.csv", "unexpected", "anybatch run --help"),
     # the prompt
     "no prompt": Wrong(f"run in.csv {ENDPOINT}", ("--prompt", "missing")),
@@ -85,14 +93,24 @@ WRONG = {
     "a column that is not there": ask("--prompt {{txt}}", "'txt'", "'id', 'text'"),
     "a column missing in the system prompt": ask("--system {{txt}}", "'txt'", "'id', 'text'"),
     "a template that does not parse": ask("--prompt {{text", "template", "line 1"),
+    "a template that leads out of its sandbox": ask(
+        "--prompt {{text.__class__}}", "template names '__class__'", "forbids. Leave it out"
+    ),
+    "a template that takes in another": ask("--prompt {%include'x'%}", "template", "Write out"),
+    "a template that takes all memory": ask(
+        "--prompt {{'x'*10**13}}", "row 1", "MemoryError. Mend the template or the row"
+    ),
+    "a template that fails on a row": ask("--prompt {{1/(text-1)}}", "row 1", "Mend the template"),
     "a missing prompt file": ask("--prompt @gone.txt", "'gone.txt'", "@"),
     "a prompt file that is not UTF-8": ask("--prompt @latin.txt", "'latin.txt'", "UTF-8"),
     "requests with a prompt": read("requests.jsonl", "'requests.jsonl'", "ready-made", "--prompt"),
     # the answer
     "a missing schema file": ask("--schema gone.json", "'gone.json'", "module:Class"),
     "a schema that is not JSON": ask("--schema not.json", "'not.json'", "not JSON"),
-    "a schema that is no object": ask("--schema list.json", "'list.json'", "JSON Schema"),
-    "a schema that is not sound": ask("--schema unsound.json", "'unsound.json'", "nonsense"),
+    "a schema that is no object": ask("--schema list.json", "'list.json'", "JSON Schema", "mend"),
+    "a schema that is not sound": ask(
+        "--schema unsound.json", "'unsound.json'", "at ['type']", "nonsense", "correct it there"
+    ),
     "a module that is not there": ask("--schema nowhere:Class", "'nowhere:Class'", "import"),
     "a class that is not there": ask("--schema models:Gone", "'models:Gone'", "'Gone'"),
     "a class that is no model": ask("--schema models:NoModel", "models:NoModel", "pydantic"),
@@ -191,6 +209,54 @@ def remains(home: Path) -> list[str]:
         store.close()
 
 
+def test_a_store_where_none_can_be_is_answered_with_a_way_out(home: Path) -> None:
+    finished = anybatch(*ASK.split(), "--store", "/proc/gone", home=home)
+
+    says = "cannot write '/proc/gone': no such file or directory; check that place or"
+    assert_one_line(finished, says, "--store", exit_code=4)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status last --json",
+        "watch last",
+        "results last",
+        "results last --bodies",
+        "show-request last 0",
+        "retry last --only network",
+        "cancel last",
+        "rm last --yes",
+    ],
+)
+def test_a_mistyped_store_is_not_made(command: str, home: Path) -> None:
+    finished = anybatch(*command.split(), "--store", "typo", home=home)
+
+    assert_one_line(finished, "'last'", "'typo'", "--store", "anybatch runs")
+    assert not (home / "typo").exists()
+
+
+def test_to_list_the_runs_of_a_mistyped_store_does_not_make_it(home: Path) -> None:
+    listed = anybatch("runs", "--store", "typo", home=home)
+    told = anybatch("runs", "--json", "--store", "typo", home=home)
+
+    assert (listed.returncode, listed.stderr) == (0, "there are no runs in 'typo' yet\n")
+    assert (told.returncode, told.stdout) == (0, "[]\n")
+    assert not (home / "typo").exists()
+
+
+def test_settings_cannot_give_what_follows_from_what_is_asked(home: Path) -> None:
+    (home / "anybatch.toml").write_text('[providers.fake]\nparameters = {model = "x"}\n')
+
+    finished = anybatch(*ASK.split(), home=home)
+
+    assert_one_line(finished, "[providers.fake] in anybatch.toml", "'model'", "may not")
+
+
+NEVER_SAID = ("describe select", "^", "LINE 1", "..", ": .")
+"""What only a library would say, and what is left where nothing was said."""
+
+
 def assert_one_line(
     finished: subprocess.CompletedProcess[str], *says: str, exit_code: int = 1
 ) -> None:
@@ -201,6 +267,8 @@ def assert_one_line(
     assert finished.stderr.count("\n") == 1
     for word in says:
         assert word in finished.stderr
+    for word in NEVER_SAID:
+        assert word not in finished.stderr
 
 
 def test_debug_shows_where_a_wrong_command_failed(home: Path) -> None:

@@ -200,6 +200,26 @@ def test_watch_tells_machines_a_line_whenever_something_changes(home: Path) -> N
     assert told[-1] == {**json.loads(said), "waiting": None}
 
 
+def test_a_run_of_which_nobody_is_at_work_waits(home: Path) -> None:
+    with FakeEndpoint(script=[Stall(60)] * len(TEXTS)) as endpoint:
+        run = start(*asking(endpoint), home=home)
+        until(lambda: endpoint.ledger.running > 0, what="a call")
+        at_work = [report(anybatch("status", "--json", home=home)), *lists(home)]
+        kill(run)
+        dead = [report(anybatch("status", "--json", home=home)), *lists(home)]
+        table = anybatch("runs", home=home).stdout.splitlines()
+
+    assert [one["status"] for one in at_work] == ["running"] * 2
+    assert [one["status"] for one in dead] == ["waiting"] * 2
+    assert table[1].split()[1] == "waiting"
+
+
+def lists(home: Path) -> list[dict[str, object]]:
+    """What `runs` says to machines."""
+    told: list[dict[str, object]] = json.loads(anybatch("runs", "--json", home=home).stdout)
+    return told
+
+
 def test_watch_tells_machines_why_nothing_happens(home: Path) -> None:
     with FakeEndpoint(script=[Stall(60)] * len(TEXTS)) as endpoint:
         killed_run(home, endpoint)
@@ -225,7 +245,7 @@ def test_watch_says_so_if_nobody_works_on_the_run(home: Path) -> None:
     _, rest = watching.communicate(timeout=LIMIT_S)
 
     assert "waiting: for a process to take it up again" in first
-    assert rest.decode() == "anybatch: interrupted\n"
+    assert rest.decode().splitlines()[-1] == "anybatch: interrupted"
     assert watching.returncode == 130
 
 
@@ -380,7 +400,7 @@ def test_rm_tells_machines_what_is_gone(home: Path, endpoint: FakeEndpoint) -> N
 
     finished = anybatch("rm", "last", "--yes", "--json", home=home)
 
-    assert report(finished) == {"id": run, "removed": True}
+    assert report(finished) == {"id": run, "removed": True, "left_there": None}
     assert finished.stderr == ""
 
 

@@ -77,7 +77,7 @@ def test_the_command_that_it_names_works(name: str, tmp_path: Path) -> None:
         said = json.loads(fake.first)
         words = ["--model", FAKES[name].model]
         finished = run_at(said["base_url"], tmp_path, *words, **said["environment"])
-        sums = fake.stop()
+        sums = fake.stop(signal.SIGHUP)
 
     assert report(finished)["counts"] == {"succeeded": 3}
     assert (sums["batches"], sums["billed"], sums["billed_twice"]) == (1, 3, 0)
@@ -100,7 +100,7 @@ def test_faults_meet_a_run_and_the_books_show_what_they_cost(tmp_path: Path) -> 
 
     with served(tmp_path, "openai", *faults, "--end", "expired:1") as fake:
         finished = run_at(fake.first, tmp_path, "--model", "openai/any", "--tail", "batch")
-        sums = fake.stop()
+        sums = fake.stop(signal.SIGHUP)
 
     assert report(finished)["counts"] == {"succeeded": 3}
     assert (sums["batches"], sums["repeated_batches"]) == (2, 0)

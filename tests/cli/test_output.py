@@ -177,7 +177,7 @@ def test_a_file_in_the_way_of_a_run_that_would_go_on_is_told_before_anything_is_
 
         assert refused.returncode == 1
         assert endpoint.ledger.received == received
-        assert [run["status"] for run in runs(home)] == ["running"]
+        assert [run["status"] for run in runs(home)] == ["waiting"]
 
 
 def test_a_file_in_the_way_of_a_retry_is_told_before_anything_is_planned(

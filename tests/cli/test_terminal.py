@@ -109,6 +109,18 @@ def test_while_nothing_is_sent_the_progress_says_why(fault: Status, why: str, ho
         assert terminal.end() == 130
 
 
+def test_the_reason_for_waiting_is_told_to_its_end_however_narrow_the_terminal_is(
+    home: Path,
+) -> None:
+    why = "closed for tea, and nobody can say for how long that will take"
+    with FakeEndpoint(script=lambda call: Status(503, message=why)) as endpoint:
+        terminal = Terminal(*asking(endpoint, "--concurrency", 2), home=home, columns=40)
+        terminal.read_until("nobody can say for how long that will \ntake")
+        terminal.process.send_signal(signal.SIGINT)
+
+        assert terminal.end() == 130
+
+
 def test_no_color_is_heeded(home: Path, endpoint: FakeEndpoint) -> None:
     terminal = Terminal(*asking(endpoint), home=home, NO_COLOR="1")
 

@@ -65,7 +65,7 @@ def test_what_no_run_waits_for_is_found_and_deleted_with_its_results(
     listed = anybatch("gc", "--remote", "vertex", home=home)
     deleted = anybatch("gc", "--remote", "vertex", "--yes", home=home)
 
-    assert "2 uploads at vertex that no run here waits for" in listed.stderr
+    assert "2 files at vertex that no run here waits for" in listed.stderr
     assert deleted.returncode == 0, deleted.stderr
     assert kept(fake) == ["runs/mine.jsonl"]
 

@@ -301,12 +301,36 @@ def test_a_template_that_python_cannot_compile_is_refused(source: str) -> None:
         ("{{ x|truncate(1) }}", {"x": "abc"}),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", {}),
         ("{{ 1 / x }}", {"x": 0}),
-        ("{% include x %}", {"x": "f"}),
     ],
 )
 def test_whatever_a_row_makes_a_template_raise_is_a_bad_row(source: str, row) -> None:
     with pytest.raises(BadRow):
         request(source, row)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% include x %}",
+        "{% import 'os' as os %}{{ os }}",
+        "{% extends 'base' %}",
+        "{{ x.__class__ }}",
+        "{{ x.upper.__globals__ }}",
+        "{% for c in [].__class__.__base__ %}{{ c }}{% endfor %}",
+    ],
+)
+def test_what_fails_on_any_row_is_the_fault_of_the_template(source: str) -> None:
+    with pytest.raises(BadTemplate, match=r"the prompt template .*(Leave it|Write) out"):
+        compile_prompt(source)
+
+
+def test_a_column_may_have_a_name_with_two_underscores_on_each_side() -> None:
+    assert user_text("{{ row.__meta__ }}", {"__meta__": "it"}) == "it"
+
+
+def test_a_fault_without_words_is_named() -> None:
+    with pytest.raises(BadRow, match=r"fails on it: MemoryError$"):
+        request("{{ 'x' * 10**13 }}", {})
 
 
 ESCAPES = [

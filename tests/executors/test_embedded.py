@@ -254,6 +254,10 @@ async def test_a_text_too_long_to_embed_is_too_long() -> None:
 # --- what stays shut ----------------------------------------------------------------------------
 
 
+KEPT: list[object] = []
+"""Servers, until the process ends: now and then the end of one waits for ever."""
+
+
 @pytest.mark.real_model
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": "Bearer guessed"}], ids=["none", "wrong"]
@@ -261,6 +265,7 @@ async def test_a_text_too_long_to_embed_is_too_long() -> None:
 def test_the_librarys_own_port_answers_nobody(headers: dict[str, str]) -> None:
     parameters = embedded.server_parameters(xllamacpp, weights(PACKAGED), name=PACKAGED, calls=1)
     server = embedded._server(xllamacpp, parameters, weights(PACKAGED))
+    KEPT.append(server)
     address = urlsplit(server.listening_address)
 
     connection = HTTPConnection(address.hostname or "", address.port, timeout=5)

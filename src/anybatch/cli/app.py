@@ -9,20 +9,19 @@ import typer
 from typer.core import TyperGroup
 
 from . import options as option
+from .leave import INTERRUPTED
 
 
 class _Commands(TyperGroup):
-    """All of them. Typer itself would end without a word, and call a broken pipe a failure."""
+    """All of them. Typer itself would end an interrupted one without a word."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            return 0  # whoever read our output has seen enough
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as e:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # it may come twice: see `work`
-            print("anybatch: interrupted", file=sys.stderr)
-            return 130
+            print(f"anybatch: {str(e) or 'interrupted'}", file=sys.stderr)
+            return INTERRUPTED
 
 
 app = typer.Typer(
@@ -389,3 +388,34 @@ def revoke_key(
     from .keys import revoke_command
 
     revoke_command(key, store, as_json=as_json)
+
+
+webhooks = typer.Typer(cls=_Commands, help="Who hears of the end of batches.", no_args_is_help=True)
+app.add_typer(webhooks, name="webhooks")
+
+
+@webhooks.command("list")
+def list_webhooks(
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """List the endpoints, and how many events wait for each, reached it, or were given up."""
+    from .webhooks import list_command
+
+    list_command(store, as_json=as_json)
+
+
+@webhooks.command("replay")
+def replay_webhooks(
+    events: option.Events = None,
+    endpoint: option.Endpoint = None,
+    since: option.Since = None,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """Send events again: these, or all since a time; else those that were given up."""
+    from .webhooks import replay_command
+
+    replay_command(events or [], store, endpoint=endpoint, since=since, as_json=as_json)

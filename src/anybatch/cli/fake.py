@@ -10,9 +10,8 @@ from ..testing import words
 from ..testing.batches.hosted import Hosted
 from ..testing.batches.life import Phases
 from ..testing.fakes import FAKES, Kind
+from .leave import heeded
 from .report import print_json
-
-_STOPS = frozenset((signal.SIGTERM, signal.SIGINT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +35,9 @@ def fake_command(name: str, manner: Manner, *, as_json: bool) -> int:
     kind = FAKES.get(name)
     if kind is None:
         raise UsageError(f"there is no fake {name!r}; there are {', '.join(FAKES)}")
+    stops = heeded()
     # Blocked before the service's thread is born, which inherits it: only we take the signal.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     fake = _new(name, kind, manner)
     _start(fake, manner.port)
     key = manner.key or "any"
@@ -47,7 +47,7 @@ def fake_command(name: str, manner: Manner, *, as_json: bool) -> int:
     else:
         print(fake.base_url, flush=True)
         _point(kind, fake, key)
-    signal.sigwait(_STOPS)
+    signal.sigwait(stops)
     sums = fake.ledger.sums
     fake.close()
     print_json(sums)

@@ -19,7 +19,7 @@ from ..errors import UsageError
 from .batches import About, batch_json, print_batches, table
 from .progress import counted, display, outcomes
 from .report import print_json, print_report, progress_json, report_json
-from .work import is_at_work, open_here
+from .work import find_here, has_runs, is_at_work, open_here, settings_here, status_here
 
 _WATCH_EVERY_S = 0.5
 _NAMED = 3
@@ -29,22 +29,31 @@ _JSON_TO_STDOUT = "-:jsonl"
 
 def runs_command(store: Path | None, *, as_json: bool) -> None:
     """A table of runs, or a JSON array."""
-    workspace = open_here(store)
-    _say_strays(workspace)
-    looks = [workspace.progress(run) for run in workspace.store.runs()]
+    settings = settings_here(store)
+    workspace = open_here(store) if has_runs(settings) else None
+    looks = [] if workspace is None else _looks_at_all(workspace)
     if as_json:
-        print_json([progress_json(look) for look in looks])
+        print_json([progress_json(look, status=status) for look, status in looks])
         return
     if not looks:
-        print(f"there are no runs in {str(workspace.settings.home)!r} yet", file=sys.stderr)
+        print(f"there are no runs in {str(settings.home)!r} yet", file=sys.stderr)
         return
     shown = table("run", "status", "started", "source", "model", "rows", "outcomes")
-    for look in looks:
+    for look, status in looks:
         said = progress_json(look)
         started = look.run.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        cells = (look.run.id, look.status, started, look.run.source, said["model"])
+        if look.waiting is not None:
+            status = f"{status}, waits: {look.waiting}"
+        cells = (look.run.id, status, started, look.run.source, said["model"])
         shown.add_row(*map(Text, (*cells, f"{look.run.total:,}", outcomes(look))))
     _console().print(shown)
+
+
+def _looks_at_all(workspace: Workspace) -> list[tuple[Progress, str]]:
+    """Each run, and what it is."""
+    _say_strays(workspace)
+    looks = [workspace.progress(run) for run in workspace.store.runs()]
+    return [(look, status_here(workspace, look)) for look in looks]
 
 
 def _say_strays(workspace: Workspace) -> None:
@@ -62,14 +71,14 @@ def _say_strays(workspace: Workspace) -> None:
 
 def status_command(word: str, store: Path | None, *, as_json: bool) -> None:
     """One run and its batches."""
-    workspace = open_here(store)
-    run = workspace.store.find_run(word)
+    workspace, run = find_here(word, store)
     look = workspace.progress(run)
     batches, now = workspace.store.batches(run.id), workspace.clock.now()
     if as_json:
         about = about_batches(workspace, run)
         said = [batch_json(batch, about, now) for batch in batches]
-        print_json({**progress_json(look), "batches": said})
+        status = status_here(workspace, look)
+        print_json({**progress_json(look, status=status), "batches": said})
         return
     console = _console()
     print_report(workspace.report(run), on=console, at_work=is_at_work(workspace, run))
@@ -88,8 +97,7 @@ def _console() -> Console:
 
 def watch_command(word: str, store: Path | None, *, as_json: bool) -> int:
     """Show progress until the run is over; its exit code."""
-    workspace = open_here(store)
-    run = workspace.store.find_run(word)
+    workspace, run = find_here(word, store)
     if as_json:
         _watch_as_json(workspace, run)
     else:
@@ -132,8 +140,7 @@ def results_command(
         raise UsageError(f"--json writes to stdout and -o to {out!r}; give one of them")
     out = _JSON_TO_STDOUT if as_json else out or "-"
     check_sink(out, force=True)
-    workspace = open_here(store)
-    run = workspace.store.find_run(word)
+    workspace, run = find_here(word, store)
     if not workspace.deliver(run, out, force=force, raw=raw):
         print(f"{out} holds this table already", file=sys.stderr)
     look = workspace.progress(run)
@@ -142,8 +149,7 @@ def results_command(
 
 def show_request_command(word: str, n: int, store: Path | None, *, as_json: bool) -> None:
     """The bytes of one request on stdout, and a newline only for a terminal."""
-    workspace = open_here(store)
-    run = workspace.store.find_run(word)
+    workspace, run = find_here(word, store)
     request = workspace.request(run, n)
     if as_json:
         body = msgspec.Raw(request.body)

@@ -1,6 +1,5 @@
 """The entry point, and the border where an error becomes one line and an exit code."""
 
-import os
 import sys
 import traceback
 from typing import NoReturn
@@ -9,21 +8,25 @@ import typer
 
 from ..errors import AnybatchError
 from .app import app
-from .leave import leave
+from .leave import INTERRUPTED, heed_signals, leave
 from .options import Errors
+from .streams import Unread, guard_streams
 
 USAGE = 1
 UNEXPECTED = 4
-INTERRUPTED = 130
+UNREAD = 141
+"""What the shell says of a program that a closed pipe has ended."""
 _MAX_WHAT = 300
 
 
 def main() -> NoReturn:
     """Run the command line; the exit codes are those of `core.states.exit_code`, 1 for misuse."""
-    _fill_closed_streams()
+    guard_streams()
+    heed_signals()
     errors = Errors()
     try:
         code = app(args=sys.argv[1:], prog_name="anybatch", standalone_mode=False, obj=errors)
+        sys.stdout.flush()
     except Exception as e:
         line, code = _understood(e)
         if errors.with_traceback:
@@ -35,18 +38,13 @@ def main() -> NoReturn:
     leave(code or 0)
 
 
-def _fill_closed_streams() -> None:
-    """Put nothing in the place of streams we were started without, lest our files take it."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))
-
-
 def _understood(e: Exception) -> tuple[str, int]:
     """What is said about `e`, and its exit code. Nothing is said where the help has been shown."""
     match e:
         case AnybatchError():
             return str(e), e.exit_code
+        case Unread():
+            return "", UNREAD
         case typer.TyperException():
             said = e.format_message().rstrip(".")
             return said and f"{said}. `{_command(e)} --help` shows what there is.", USAGE

@@ -105,9 +105,19 @@ Weight = Annotated[
 CallsAMinute = Annotated[int | None, typer.Option("--rpm", min=1, help="Calls a minute at most.")]
 MaxBatches = Annotated[int | None, typer.Option(min=1, help="Open batches at most.")]
 TokensADay = Annotated[
-    int | None, typer.Option(min=1, help="Take no batch when 24 hours have used so many.")
+    int | None, typer.Option(min=1, help="When 24 hours have used so many, batches wait.")
 ]
 Config = Annotated[Path | None, typer.Option(help="The anybatch.toml to read. Default: ./")]
+Events = Annotated[
+    list[str] | None, typer.Argument(metavar="EVENT", help="Such as evt_…: these alone.")
+]
+Endpoint = Annotated[
+    str | None, typer.Option(metavar="ID", help="To this endpoint alone, such as we_….")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="All since then: 30m, 2h or 7d ago, or as 2026-11-20."),
+]
 AskedKey = Annotated[str | None, typer.Option("--key", help="The key that calls must carry.")]
 Validating = Annotated[float, typer.Option(min=0, help="Seconds.", rich_help_panel=_PHASES)]
 InProgress = Annotated[
@@ -238,7 +248,7 @@ Bodies = Annotated[
     bool,
     typer.Option(
         "--bodies",
-        help="Instead of the table, what the service answered: the body of each row, one a line.",
+        help="Instead of the table, what the service answered: its own lines of results.",
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -60,7 +60,10 @@ def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Del
     if wishes.data is None and wishes.sql is None:
         raise UsageError("name the data: anybatch run FILE --prompt …, or --sql with a query")
     workspace = open_here(store)
-    planned = _plan(workspace, wishes, ask, pace=pace, delivery=delivery)
+    try:
+        planned = _plan(workspace, wishes, ask, pace=pace, delivery=delivery)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted: nothing was sent") from None
     run = workspace.reopen(planned.run, canary=wishes.canary, keep_remote=wishes.keep_remote)
     _say_which(planned, run)
     if not wishes.yes:

@@ -4,32 +4,39 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from .. import loops
 from ..core.model import Run
 from ..core.states import exit_code
 from ..datasets.sink import STDOUT, check_sink
-from ..engine.workspace import Pace, Workspace, open_workspace
-from ..errors import OutputExists, UsageError
-from ..settings import load
+from ..engine.events import Progress
+from ..engine.workspace import Pace, Report, Workspace, open_workspace
+from ..errors import OutputExists, UnknownRun, UsageError
+from ..settings import Settings, load
+from ..store.sqlite import DATABASE
 from .ask import wants_to_cancel
-from .leave import leave
+from .leave import INTERRUPTED, heed_signals, heeded, leave
 from .progress import Display, display
 from .report import print_json, print_report, report_json, way_back
 
 __all__ = ["INTERRUPTED", "Delivery", "Pace", "is_at_work", "open_here", "work_on"]
 
-INTERRUPTED = 130
-_PATIENCE_S = 6.0
-"""The engine drains for four seconds; what hangs on longer, such as a model, is not waited for."""
+WAITING = "waiting"
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE_S = 4.6
+"""The engine drains for four seconds; what hangs on longer is not waited for, and is reported."""
+_LATEST_S = 4.8
+"""Then we are gone, if even a report takes too long."""
+
 _AS_ONE_S = 0.5
 """Within so long, several are one: `timeout` and terminals signal the process and its group."""
 
@@ -74,7 +81,31 @@ def _is_same_file(out: str, file: str | int) -> bool:
 
 def open_here(store: Path | None) -> Workspace:
     """The workspace that this folder, this environment and `--store` name."""
-    return open_workspace(load(folder=Path.cwd(), environment=os.environ, store=store))
+    return open_workspace(settings_here(store))
+
+
+def find_here(word: str, store: Path | None) -> tuple[Workspace, Run]:
+    """The same, and a run in it. Raises UnknownRun; a store is not made to look into it."""
+    settings = settings_here(store)
+    if not has_runs(settings):
+        raise UnknownRun(
+            f"there is no run {word!r}: nothing was ever kept in {str(settings.home)!r}. Name the "
+            "store with --store; `anybatch runs` lists what is in it"
+        )
+    workspace = open_workspace(settings)
+    return workspace, workspace.store.find_run(word)
+
+
+def settings_here(store: Path | None) -> Settings:
+    return load(folder=Path.cwd(), environment=os.environ, store=store)
+
+
+def has_runs(settings: Settings) -> bool:
+    """Whether there is a store, which may be empty, or something that keeps us from knowing."""
+    try:
+        return (settings.home / DATABASE).exists()
+    except OSError:
+        return True
 
 
 def is_at_work(workspace: Workspace, run: Run) -> bool:
@@ -84,6 +115,13 @@ def is_at_work(workspace: Workspace, run: Run) -> bool:
     )
 
 
+def status_here(workspace: Workspace, look: Progress) -> str:
+    """What a run is, as a command line sees it: `waiting` where nobody works on its rows."""
+    if look.status != "running" or is_at_work(workspace, look.run):
+        return look.status
+    return look.status if workspace.is_at_provider(look.run) else WAITING
+
+
 def work_on(workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery) -> int:
     """Work on `run` until it is over or interrupted, deliver it, report it; the exit code.
 
@@ -91,20 +129,17 @@ def work_on(workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery) -
     """
     interrupted = detached = False
     if run.state in ("open", "cancelling"):
-        run, interrupts = _fulfil(workspace, run, pace=pace)
+        run, interrupts = _fulfil(workspace, run, pace=pace, delivery=delivery)
         interrupted = interrupts.came and run.state == "open"
         detached = interrupted and workspace.is_at_provider(run)
         if detached and interrupts.asks_to_cancel():
-            run, _ = _fulfil(workspace, workspace.ask_to_cancel(run), pace=pace)
+            run = workspace.ask_to_cancel(run)
+            run, _ = _fulfil(workspace, run, pace=pace, delivery=delivery)
             interrupted = detached = False
     delivered = _deliver(workspace, run, delivery)
     report = workspace.report(run)
-    if detached:
-        print(f"detached: {way_back(run)}", file=sys.stderr)
-    if delivery.as_json:
-        print_json(report_json(report, out=delivered.out))
-    else:
-        print_report(report, table=delivered.said, interrupted=interrupted, detached=detached)
+    status = status_here(workspace, report.progress)
+    _tell(report, status, delivery, delivered, interrupted=interrupted, detached=detached)
     if delivered.failure is not None:
         raise delivered.failure
     return INTERRUPTED if interrupted else exit_code(report.progress.status, report.progress.counts)
@@ -117,7 +152,33 @@ class _Delivered:
     out: str | None = None
     """Where it is."""
     said: str | None = None
-    failure: Exception | None = None
+    failure: Exception | KeyboardInterrupt | None = None
+
+
+def _tell(
+    report: Report,
+    status: str,
+    delivery: Delivery,
+    delivered: _Delivered,
+    *,
+    interrupted: bool,
+    detached: bool,
+) -> None:
+    """The report, on stdout as JSON or on stderr."""
+    if detached:
+        print(f"detached: {way_back(report.progress.run)}", file=sys.stderr)
+    if delivery.as_json:
+        print_json(report_json(report, status=status, out=delivered.out))
+    else:
+        print_report(report, table=delivered.said, interrupted=interrupted, detached=detached)
+
+
+def _tell_of_what_hangs(workspace: Workspace, run: Run, delivery: Delivery) -> None:
+    """The report of a run that is interrupted, and of which something does not end."""
+    report = workspace.report(workspace.store.run(run.id))
+    status = status_here(workspace, report.progress)
+    detached = workspace.is_at_provider(run)
+    _tell(report, status, delivery, _Delivered(), interrupted=True, detached=detached)
 
 
 def _deliver(workspace: Workspace, run: Run, delivery: Delivery) -> _Delivered:
@@ -126,9 +187,7 @@ def _deliver(workspace: Workspace, run: Run, delivery: Delivery) -> _Delivered:
         return _Delivered()
     try:
         is_new = workspace.deliver(run, out, force=delivery.force, raw=delivery.raw)
-    except BrokenPipeError:
-        raise
-    except Exception as e:
+    except (Exception, KeyboardInterrupt) as e:
         return _Delivered(
             said=f"the table is not written; get it with: anybatch results {run.id} -o FILE",
             failure=e,
@@ -140,10 +199,13 @@ def _deliver(workspace: Workspace, run: Run, delivery: Delivery) -> _Delivered:
     )
 
 
-def _fulfil(workspace: Workspace, run: Run, *, pace: Pace) -> tuple[Run, "_Interrupts"]:
+def _fulfil(
+    workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery
+) -> tuple[Run, "_Interrupts"]:
     """Work on `run`; the run as it is then, and what came in between."""
     with display(sys.stderr) as show:
-        interrupts = _Interrupts(show, way_on=way_back(run))
+        hung = partial(_tell_of_what_hangs, workspace, run, delivery)
+        interrupts = _Interrupts(show, way_on=way_back(run), hung=hung)
 
         async def fulfil() -> Run:
             interrupts.watch()
@@ -153,20 +215,30 @@ def _fulfil(workspace: Workspace, run: Run, *, pace: Pace) -> tuple[Run, "_Inter
 
         fulfilled = loops.run(fulfil())
         if interrupts.came:
-            interrupts.watch_on()
+            interrupts.watch_on(is_over=fulfilled.state != "open")
+        else:
+            heed_signals()
     return fulfilled, interrupts
 
 
 class _Interrupts:
-    """What Ctrl-C and SIGTERM do: the first one sets `stop`, a later one leaves at once."""
+    """What Ctrl-C, SIGTERM and the end of the terminal do while a run is worked on.
 
-    def __init__(self, show: Display, *, way_on: str) -> None:
+    The first one sets `stop`, a later one leaves at once. What does not end for all that is `hung`:
+    it is told, and left.
+    """
+
+    def __init__(self, show: Display, *, way_on: str, hung: Callable[[], None]) -> None:
         self.stop = asyncio.Event()
         self._show = show
         self._way_on = way_on
+        self._hung = hung
         self._first_at: float | None = None
         self._is_typed = False
         """Whether the first one was a Ctrl-C, by somebody who may be asked."""
+        # A thread, because whatever hangs may hang in the loop.
+        self._latest = threading.Timer(_LATEST_S, self._leave, ("left with something unfinished",))
+        self._latest.daemon = True
 
     @property
     def came(self) -> bool:
@@ -175,25 +247,27 @@ class _Interrupts:
     def watch(self) -> None:
         """Heed them in the running loop, until it closes."""
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        for number in heeded():
             loop.add_signal_handler(number, self._heed, number)
 
-    def watch_on(self) -> None:
-        """Heed them without a loop: the second of two at once must not cost us the report."""
-        for number in _SIGNALS:
-            signal.signal(number, lambda *_: self._heed(signal.SIGINT))
+    def watch_on(self, *, is_over: bool) -> None:
+        """Heed them without a loop: the second of two at once must not cost us the report.
+
+        The table of a run that `is_over` takes the time that it takes.
+        """
+        if is_over:
+            self._latest.cancel()
+        for number in heeded():
+            signal.signal(number, self._break_off)
 
     def asks_to_cancel(self) -> bool:
         """Whether somebody wants to have the run cancelled rather than left. Ctrl-C says no."""
         if not self._is_typed:
             return False
-        before = signal.signal(signal.SIGINT, lambda *_: self._break_off())
-        try:
-            return wants_to_cancel()
-        finally:
-            signal.signal(signal.SIGINT, before)
+        self._latest.cancel()
+        return wants_to_cancel()
 
-    def _break_off(self) -> None:
+    def _break_off(self, number: int, frame: FrameType | None) -> None:
         if not self._is_same():
             raise KeyboardInterrupt
 
@@ -202,7 +276,7 @@ class _Interrupts:
             self._is_typed = number == signal.SIGINT
             self._stop()
         elif not self._is_same():
-            self._leave()
+            self._leave("left at once")
 
     def _is_same(self) -> bool:
         """Whether a signal that comes now counts as the first one."""
@@ -210,13 +284,19 @@ class _Interrupts:
 
     def _stop(self) -> None:
         self._first_at = time.monotonic()
+        self._latest.start()
         self._show.say(
             "stopping: what is in flight may finish, 4 s at most; once more leaves at once"
         )
         self.stop.set()
-        asyncio.get_running_loop().call_later(_PATIENCE_S, self._leave)
+        asyncio.get_running_loop().call_later(_PATIENCE_S, self._give_up)
 
-    def _leave(self) -> NoReturn:
-        self._show.say(f"left at once; {self._way_on}")
+    def _give_up(self) -> None:
+        self._show.end()
+        self._hung()
+        leave(INTERRUPTED)
+
+    def _leave(self, how: str) -> NoReturn:
+        self._show.say(f"{how}; {self._way_on}")
         self._show.end()
         leave(INTERRUPTED)

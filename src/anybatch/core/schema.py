@@ -74,11 +74,18 @@ def _field(text: str) -> tuple[str, Json]:
 def checked(schema: object, *, where: str) -> Json:
     """`schema`, if it is a JSON Schema we can use; BadSchema, naming `where`, if not."""
     if not isinstance(schema, dict):
-        raise BadSchema(f"{where} is not a JSON Schema object")
+        raise BadSchema(
+            f"{where} is not a JSON Schema, which is an object such as "
+            '{"type": "string"}; mend it'
+        )
     try:
         _validator(schema)
     except (jsonschema_rs.ValidationError, ValueError) as e:
-        raise BadSchema(f"{where} is not a valid JSON Schema: {_first_line(str(e))}") from e
+        path = "".join(f"[{part!r}]" for part in getattr(e, "instance_path", ()))
+        at = path and f" at {path}"
+        raise BadSchema(
+            f"{where} is not a valid JSON Schema{at}: {_first_line(str(e))}; correct it there"
+        ) from e
     return schema
 
 

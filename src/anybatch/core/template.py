@@ -30,6 +30,11 @@ _PREFIX_WINDOW = 1024
 class BadRow(ValueError):
     """This row cannot be rendered; its neighbours may."""
 
+    def __init__(self, why: str, *, mend: str = "it") -> None:
+        super().__init__(why)
+        self.mend = mend
+        """What the user is to mend."""
+
 
 class Rendered(msgspec.Struct, frozen=True):
     """One request, ready to be stored."""
@@ -81,7 +86,13 @@ class Prompt:
         try:
             return self.template.render({**row, ROW: row})
         except Exception as e:  # a template is a program of the user's: it may raise anything
-            raise BadRow(f"the prompt template fails on it: {e}") from e
+            why = f"the prompt template fails on it: {_reason(e)}"
+            raise BadRow(why, mend="the template or the row") from e
+
+
+def _reason(e: Exception) -> str:
+    """What `e` says, as a part of a sentence."""
+    return str(e).rstrip(".") or type(e).__name__
 
 
 def compile_prompt(source: str, *, columns: Iterable[str] | None = None) -> Prompt:
@@ -94,9 +105,13 @@ def compile_prompt(source: str, *, columns: Iterable[str] | None = None) -> Prom
         tree = _ENVIRONMENT.parse(source)
         template = _ENVIRONMENT.from_string(source)
     except jinja2.TemplateSyntaxError as e:
-        raise BadTemplate(f"the prompt template is not valid, line {e.lineno}: {e.message}") from e
+        said = (e.message or "").rstrip(".")
+        raise BadTemplate(
+            f"the prompt template is not valid, line {e.lineno}: {said}. Correct it there"
+        ) from e
     except (SyntaxError, ValueError, ArithmeticError, RecursionError) as e:
-        raise BadTemplate(f"the prompt template is not valid: {e}") from e
+        raise BadTemplate(f"the prompt template is not valid: {_reason(e)}. Correct it") from e
+    _refuse_forbidden(tree)
     columns = None if columns is None else tuple(columns)
     _refuse_doubtful(tree, columns or ())
     pieces = _flatten(tree)
@@ -117,6 +132,21 @@ def _require(needed: frozenset[str], columns: tuple[str, ...]) -> None:
         f"{', '.join(map(repr, columns))}. Correct the name, or write "
         '{{ row["a name"] }} for one with spaces.'
     )
+
+
+_OTHERS = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_INSIDES = frozenset(name for name in (*dir(type), "__globals__") if name.startswith("__"))
+"""What leads from any value into Python, which the sandbox forbids whatever the row is."""
+
+
+def _refuse_forbidden(tree: nodes.Template) -> None:
+    if any(tree.find_all(_OTHERS)):
+        raise BadTemplate("the prompt template takes in another one. Write out what that says")
+    for node in tree.find_all(nodes.Getattr):
+        if node.attr in _INSIDES:
+            raise BadTemplate(
+                f"the prompt template names {node.attr!r}, which its sandbox forbids. Leave it out"
+            )
 
 
 def _refuse_doubtful(tree: nodes.Template, columns: Sequence[str]) -> None:

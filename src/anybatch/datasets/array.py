@@ -48,7 +48,7 @@ def _objects(file: BinaryIO, on_bad_row: OnBadRow) -> Iterator[Row]:
             try:
                 yield _decode(element)
             except UNREADABLE as error:
-                on_bad_row(number, why_unreadable(error))
+                on_bad_row(number, why_unreadable(error, element))
     except EOFError as error:
         on_bad_row(number + 1, str(error))
 

@@ -33,7 +33,7 @@ def _objects(
             yield decode(line)
         except UNREADABLE as error:
             if line.strip():
-                on_bad_row(number, why_unreadable(error))
+                on_bad_row(number, why_unreadable(error, line))
 
 
 class RawLine(NamedTuple):

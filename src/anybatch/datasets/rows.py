@@ -1,5 +1,6 @@
 """What a dataset is while it is read: chunks of rows, and a word to say when a row is bad."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -100,13 +101,15 @@ def _one_by_one(chunk: list[Any], on_bad_row: OnBadRow, *, first: int) -> Iterat
             on_bad_row(number, why_unreadable(error))
 
 
-def why_unreadable(error: Exception) -> str:
-    """An exception of `UNREADABLE`, in words for the owner of the row."""
+def why_unreadable(error: Exception, content: bytes = b"") -> str:
+    """An exception of `UNREADABLE`, in words for the owner of the row; of the JSON `content`."""
     match error:
         case UnicodeDecodeError():
             return f"byte 0x{error.object[error.start]:02x} is not valid UTF-8"
         case UnicodeEncodeError():
-            return "a text holds half a surrogate pair, which is not valid Unicode"
+            return _HALF
+        case msgspec.DecodeError() if _holds_half(content):
+            return _HALF
         case RecursionError():
             return "nested too deep"
         case msgspec.ValidationError():
@@ -117,6 +120,20 @@ def why_unreadable(error: Exception) -> str:
             return f"not a row that JSON can carry ({error})"
         case _:
             return str(error)
+
+
+_HALF = "a text holds half a surrogate pair, which is not valid Unicode"
+
+
+def _holds_half(content: bytes) -> bool:
+    """Whether the one fault of some JSON is an escaped half of a pair, which msgspec calls cut."""
+    if b"\\ud" not in content.lower():
+        return False
+    try:
+        json.loads(content)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def encode_json(value: object) -> bytes:

@@ -18,7 +18,7 @@ from zipfile import BadZipFile, ZipFile
 from ..effects import Probe, effect, unwatched
 from ..errors import BadInput, MissingExtra, OutputExists, UsageError
 from ..processes import is_alive
-from .writers import Values, Write, created, csv_writer, json_writer, jsonl_writer
+from .writers import Values, Write, created, csv_writer, json_writer, jsonl_writer, line_writer
 
 
 class Sink(Protocol):
@@ -46,6 +46,9 @@ Text = Callable[[BinaryIO], Opened]
 
 STDOUT = {"-": ".csv", "-:jsonl": ".jsonl"}
 """What means standard output, and the format it then gets."""
+
+LINES: Sequence[str] = ()
+"""The columns of what is written as lines of JSON that stand ready."""
 
 NEEDS = {".parquet": ("duckdb", "writing Parquet"), ".xlsx": ("xlsxwriter", "writing Excel")}
 
@@ -140,7 +143,7 @@ def _text_format(extension: str, columns: Sequence[str], *, raw: bool) -> Text:
         case ".json":
             return partial(json_writer, columns=columns)
         case _:
-            return partial(jsonl_writer, columns=columns)
+            return line_writer if columns == LINES else partial(jsonl_writer, columns=columns)
 
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")

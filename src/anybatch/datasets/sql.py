@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 DATABASES = (".duckdb", ".ddb")
+QUERY = "query"
+"""What a query is called as a source."""
 
 
 def parquet_source(path: Path, *, name: str) -> Source:
@@ -41,7 +43,7 @@ def parquet_source(path: Path, *, name: str) -> Source:
 def query_source(sql: str, *, data: object = None) -> Source:
     """The rows of a query, in which `data` is the name of what else was given, if anything."""
     _require("a query", sql, data)
-    return Source(name="query", read=_reader("query", sql, _place(data)), digest=no_digest)
+    return Source(name=QUERY, read=_reader(QUERY, sql, _place(data)), digest=no_digest)
 
 
 def address_source(address: str) -> Source:
@@ -132,8 +134,13 @@ def _understood(name: str) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        why = " ".join(str(error).split())[:300]
-        raise BadInput(f"{name!r} cannot be read by DuckDB: {why}") from error
+        # Behind that stands the statement as we put it, and where in it.
+        why = " ".join(str(error).partition("\nLINE ")[0].split())[:300].rstrip(".")
+        if name == QUERY:
+            raise BadInput(f"the SQL query cannot be run: {why}. Correct it.") from error
+        raise BadInput(
+            f"{name!r} cannot be read by DuckDB: {why}. Mend it, or give other data."
+        ) from error
 
 
 def _reader(name: str, sql: str, place: Place) -> Callable[[OnBadRow], Chunks]:

@@ -77,6 +77,16 @@ def json_writer(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
     file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
 
 
+@contextmanager
+def line_writer(file: BinaryIO) -> Iterator[Write]:
+    """Writes rows whose one value is a line as it stands, its end included."""
+
+    def write(rows: Values) -> None:
+        file.write(b"".join(line for row in rows for line in row if isinstance(line, bytes)))
+
+    yield write
+
+
 def json_lines(rows: Values, columns: Sequence[str]) -> Iterator[bytes]:
     """Each row as an object on one line."""
     for row in rows:

@@ -25,6 +25,8 @@ _REASONS = {
     errno.ENOTDIR: "a file is in the way; move it or choose another --store",
     errno.EIO: "the disk reports an error; check it before going on",
 }
+_ELSEWHERE = "check that place or choose another --store"
+"""The way out of what has none of its own."""
 
 
 @contextmanager
@@ -143,7 +145,8 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 def refusal(path: Path, e: OSError) -> str:
     """One line for a failed write: what, where, the way out."""
-    reason = _REASONS.get(e.errno or 0, e.strerror or str(e))
+    said = e.strerror or str(e)
+    reason = _REASONS.get(e.errno or 0, f"{said[:1].lower()}{said[1:]}; {_ELSEWHERE}")
     return f"cannot write {str(path)!r}: {reason}, then run the same command again"
 
 
