@@ -21,9 +21,8 @@ from ..wire import anthropic_asked as asking
 from ..wire import anthropic_served as wire
 from ..wire.anthropic_asked import Refused, RequestReader, RequestSplitter
 from .desk import Desk
-from .face import Absent, Line, caller_of
+from .face import FINAL, Absent, Handler, Line, caller_of
 from .forms import TooLarge, pieces, take_body
-from .openai import FINAL, Handler
 from .orders import Orders
 from .origin import known_origin
 from .repeats import Answers, Repeats, Reused, digest_of

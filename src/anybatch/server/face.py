@@ -3,7 +3,7 @@
 Behind it nothing knows a protocol: an order is read, run and written by the face it came by.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from starlette.requests import Request
@@ -13,6 +13,12 @@ from starlette.types import Scope
 
 from ..core.model import Result
 from ..core.served import Declined, Order, Problem, Ready
+
+Handler = Callable[[Request], Awaitable[Response]]
+"""Answers one kind of calls."""
+
+FINAL = {"x-should-retry": "false"}
+"""Tells SDKs that another try would end the same."""
 
 
 class Absent(Exception):

@@ -1,7 +1,7 @@
 """Gemini's files and batches of the Developer API, as its SDKs call them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -19,13 +19,11 @@ from ..wire.gemini_batch import write_batches
 from ..wire.gemini_served import Refused
 from . import routes
 from .desk import Desk
-from .face import Absent, Line, caller_of
+from .face import Absent, Handler, Line, caller_of
 from .forms import TooLarge, take_body
 from .gemini_files import GENERATED, INLINE, UPLOADED, GeminiFiles, answer, id_of
 from .orders import Orders
 from .repeats import Answers, Repeats, Reused, digest_of
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 VERSIONS = ("v1", "v1beta")
 _OURS = ("/v1beta/", "/upload/", "/download/")

@@ -1,11 +1,9 @@
 """OpenAI's files, uploads, batches and models, as its SDKs call them."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
-import msgspec
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -20,61 +18,23 @@ from ..wire import openai_served as wire
 from ..wire.openai_asked import Refused
 from . import routes
 from .desk import Desk
-from .face import Absent, Line, caller_of
-from .forms import BadForm, Form, TooLarge, take_body, take_form
+from .face import FINAL, Absent, Handler, Line, caller_of
+from .forms import Form, take_body, take_form
+from .openai_replies import (
+    MAX_BODY_BYTES,
+    answering,
+    id_of,
+    json_answer,
+    page_of,
+    refusal,
+)
 from .orders import Orders
-from .reading import PastTheEnd, read_answer
-from .repeats import Answers, Repeats, Reused, digest_of
+from .reading import read_answer
+from .repeats import Answers, Repeats, digest_of
 from .results import answered_so_far
 
-Handler = Callable[[Request], Awaitable[Response]]
-
-MAX_BODY_BYTES = 1 << 20
-"""Of a call that carries no file."""
 _HEAD_BYTES = 1 << 16
-FINAL = {"x-should-retry": "false"}
-"""Tells the SDKs that another try would end the same."""
-_ENCODER = msgspec.json.Encoder()
 _BYTES = "application/octet-stream"
-
-
-def _json(body: object) -> Response:
-    return Response(_ENCODER.encode(body), media_type="application/json")
-
-
-def _refusal(refused: Refused) -> Response:
-    return Response(
-        refused.body,
-        status_code=refused.status,
-        headers=dict(refused.headers),
-        media_type="application/json",
-    )
-
-
-def answering(handler: Handler) -> Handler:
-    """`handler`, with what it raises about a call said in the wire's envelope."""
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Refused as e:
-            return _refusal(e)
-        except Absent as e:
-            return _refusal(asking.absent(e.noun, e.id))
-        except TooLarge as e:
-            return _refusal(Refused(413, f"Too large: {e}."))
-        except BadForm as e:
-            return _refusal(Refused(400, f"{e}."))
-        except Reused:
-            said = "This Idempotency-Key was used before, with another request."
-            return _refusal(Refused(409, said, headers=FINAL))
-        except PastTheEnd as e:
-            headers = {"content-range": f"bytes */{e.size}"}
-            return _refusal(Refused(416, str(e), headers=headers))
-        except TimeoutError:
-            return _refusal(Refused(408, "The body did not arrive in time."))
-
-    return answered
 
 
 class OpenAIFace:
@@ -128,7 +88,7 @@ class OpenAIFace:
 
     def failure(self, status: int, message: str) -> Response:
         code = "invalid_api_key" if status == 401 else None
-        return _refusal(Refused(status, message, code=code))
+        return refusal(Refused(status, message, code=code))
 
     # --- files ---
 
@@ -156,7 +116,7 @@ class OpenAIFace:
             )
         finally:
             form.discard()
-        return _json(wire.write_file(file))
+        return json_answer(wire.write_file(file))
 
     async def _form(self, request: Request, *, file: str, most: int) -> Form:
         return await take_form(request, file=file, new=self._desk.blobs.begin, most=most)
@@ -170,13 +130,13 @@ class OpenAIFace:
             purpose=request.query_params.get("purpose") or None,
             newest_first=cursor.newest_first,
         )
-        return _page(found, cursor, wire.write_file)
+        return page_of(found, cursor, wire.write_file)
 
     async def _file(self, request: Request) -> StoredFile:
-        return await self._desk.file(_id(request), owner=caller_of(request).owner)
+        return await self._desk.file(id_of(request), owner=caller_of(request).owner)
 
     async def retrieve_file(self, request: Request) -> Response:
-        return _json(wire.write_file(await self._file(request)))
+        return json_answer(wire.write_file(await self._file(request)))
 
     async def read_file(self, request: Request) -> Response:
         return await self._content(request, await self._file(request))
@@ -190,8 +150,8 @@ class OpenAIFace:
             raise Absent("File", file.id) from None
 
     async def delete_file(self, request: Request) -> Response:
-        await self._desk.delete(_id(request), owner=caller_of(request).owner)
-        return _json(wire.write_deleted(_id(request)))
+        await self._desk.delete(id_of(request), owner=caller_of(request).owner)
+        return json_answer(wire.write_deleted(id_of(request)))
 
     # --- uploads ---
 
@@ -214,10 +174,10 @@ class OpenAIFace:
             make=lambda answers: begin(answers=answers),
             find=lambda made: self._desk.upload(made, owner=owner),
         )
-        return _json(wire.write_upload(upload))
+        return json_answer(wire.write_upload(upload))
 
     async def add_part(self, request: Request) -> Response:
-        upload = await self._desk.upload(_id(request), owner=caller_of(request).owner)
+        upload = await self._desk.upload(id_of(request), owner=caller_of(request).owner)
         _check_pending(upload.status)
         form = await self._form(request, file="data", most=asking.MAX_PART_BYTES)
         try:
@@ -231,7 +191,7 @@ class OpenAIFace:
             )
         finally:
             form.discard()
-        return _json(wire.write_part(part))
+        return json_answer(wire.write_part(part))
 
     async def _add_part(self, upload: Upload, blob: Blob, answers: Answers) -> UploadPart:
         there = sum(part.size for part in await self._desk.parts(upload))
@@ -250,11 +210,11 @@ class OpenAIFace:
         raise Absent("Part", part_id)
 
     async def complete_upload(self, request: Request) -> Response:
-        upload = await self._desk.upload(_id(request), owner=caller_of(request).owner)
+        upload = await self._desk.upload(id_of(request), owner=caller_of(request).owner)
         asked = asking.read_complete(await take_body(request, most=MAX_BODY_BYTES))
         if upload.file_id is not None:  # said twice, because the answer was lost
             file = await self._desk.file(upload.file_id, owner=upload.owner)
-            return _json(wire.write_upload(upload, file))
+            return json_answer(wire.write_upload(upload, file))
         _check_pending(upload.status)
         there = {part.id: part.size for part in await self._desk.parts(upload)}
         for part_id in asked.part_ids:
@@ -275,15 +235,15 @@ class OpenAIFace:
             blob.discard()
         if completed is None:
             raise _not_pending("completed")
-        return _json(wire.write_upload(*completed))
+        return json_answer(wire.write_upload(*completed))
 
     async def cancel_upload(self, request: Request) -> Response:
-        upload = await self._desk.upload(_id(request), owner=caller_of(request).owner)
+        upload = await self._desk.upload(id_of(request), owner=caller_of(request).owner)
         if upload.status == "pending":
             upload = await self._desk.cancel_upload(upload)
         if upload.status != "cancelled":
             raise _not_pending(upload.status)
-        return _json(wire.write_upload(upload))
+        return json_answer(wire.write_upload(upload))
 
     # --- batches ---
 
@@ -313,7 +273,7 @@ class OpenAIFace:
         return self._batch(order)
 
     def _batch(self, order: Order) -> Response:
-        return _json(self._write_batch(order))
+        return json_answer(self._write_batch(order))
 
     def _write_batch(self, order: Order) -> Json:
         return wire.write_batch(order, self._orders.sums(order))
@@ -326,11 +286,11 @@ class OpenAIFace:
             most=cursor.limit + 1,
             after=cursor.after,
         )
-        return _page(found, cursor, self._write_batch)
+        return page_of(found, cursor, self._write_batch)
 
     async def _order(self, request: Request) -> Order:
         return await self._orders.order(
-            _id(request), owner=caller_of(request).owner, face=self.name
+            id_of(request), owner=caller_of(request).owner, face=self.name
         )
 
     async def retrieve_batch(self, request: Request) -> Response:
@@ -363,13 +323,13 @@ class OpenAIFace:
 
     async def list_models(self, request: Request) -> Response:
         names = dict.fromkeys(routes.named(self._models))
-        return _json(wire.write_models(names, at=self._since))
+        return json_answer(wire.write_models(names, at=self._since))
 
     async def retrieve_model(self, request: Request) -> Response:
-        name = _id(request)
+        name = id_of(request)
         if routes.find(self._models, name) is None:
             raise Refused(404, f"The model '{name[:100]}' does not exist.", code="model_not_found")
-        return _json(wire.write_models([name], at=self._since)["data"][0])
+        return json_answer(wire.write_models([name], at=self._since)["data"][0])
 
     # --- for the rest of the server ---
 
@@ -387,18 +347,6 @@ class OpenAIFace:
 
     def output_name(self, order: Order, *, ok: bool) -> str:
         return f"{order.id}_{'output' if ok else 'error'}.jsonl"
-
-
-def _id(request: Request) -> str:
-    return str(request.path_params["id"])
-
-
-def _page(found: list[Any] | None, cursor: asking.Cursor, write: Callable[[Any], Json]) -> Response:
-    """A page of which one entry more than asked for was looked up."""
-    if found is None:
-        raise asking.unknown_cursor(cursor.after or "")
-    listed = map(write, found[: cursor.limit])
-    return _json(wire.write_list(listed, has_more=len(found) > cursor.limit))
 
 
 def _check_input(name: str, blob: Blob) -> None:

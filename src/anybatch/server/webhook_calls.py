@@ -4,9 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,17 +12,21 @@ from starlette.routing import BaseRoute, Route
 
 from ..core import webhooks as core
 from ..core.addresses import BadAddress
-from ..core.model import Json
 from ..core.webhooks import WebhookEndpoint, WebhookEvent
 from ..wire import openai_asked as asking
 from ..wire import openai_webhooks as wire
 from ..wire.openai_asked import Refused
-from ..wire.openai_served import write_list
 from ..wire.openai_webhooks import AskedEndpoint
 from .desk import Desk
-from .face import Absent, OverLimit, caller_of
+from .face import FINAL, Absent, Handler, OverLimit, caller_of
 from .forms import take_body
-from .openai import FINAL, MAX_BODY_BYTES, Handler, answering
+from .openai_replies import (
+    MAX_BODY_BYTES,
+    answering,
+    id_of,
+    json_answer,
+    page_of,
+)
 from .repeats import Answers, Repeats, digest_of
 from .webhook_calling import Interrupted
 from .webhooks import Webhooks
@@ -34,7 +36,6 @@ Change = Callable[[WebhookEndpoint], WebhookEndpoint]
 MOST = 20
 """Endpoints of one owner."""
 _NOUN = "Webhook endpoint"
-_ENCODER = msgspec.json.Encoder()
 
 
 class WebhookCalls:
@@ -268,24 +269,6 @@ class WebhookCalls:
 
     async def event_types(self, request: Request) -> Response:
         return json_answer(wire.write_event_types())
-
-
-def id_of(request: Request) -> str:
-    return str(request.path_params["id"])
-
-
-def json_answer(said: Json) -> Response:
-    return Response(_ENCODER.encode(said), media_type="application/json")
-
-
-def page_of(
-    found: list[Any] | None, cursor: asking.Cursor, write: Callable[[Any], Json]
-) -> Response:
-    """A page of which one entry more than asked for was looked up."""
-    if found is None:
-        raise asking.unknown_cursor(cursor.after or "")
-    listed = map(write, found[: cursor.limit])
-    return json_answer(write_list(listed, has_more=len(found) > cursor.limit))
 
 
 def _unanswered(why: str) -> Refused:
