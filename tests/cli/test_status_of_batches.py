@@ -143,7 +143,7 @@ def test_the_age_of_a_phase_stands_beside_how_long_others_took(
     _, (words,) = shown(home)
     (batch,) = report(anybatch("status", "--json", home=home))["batches"]
 
-    assert "29 min 30 s 38 min 3 s look within" in " ".join(words)
+    assert "29 min 30 s 38 min 3 s look" in " ".join(words)
     assert (batch["p50_s"], batch["p95_s"], batch["known"]) == (1770, 2283, 20)
 
 

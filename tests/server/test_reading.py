@@ -1,10 +1,16 @@
 """A stored file is read whole or in one stretch, and to its end, whoever deletes it meanwhile."""
 
+import os
+from contextlib import suppress
+from pathlib import Path
+
 import httpx2
 import openai
 import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
-from anybatch.server.reading import PastTheEnd, stretch_of
+from anybatch.server.reading import PastTheEnd, read_all, read_answer, stretch_of
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,30 @@ def test_a_stretch_behind_the_end_is_refused_in_the_envelope(
     assert past.json()["error"]["type"] == "invalid_request_error"
     assert (same.status_code, same.content) == (206, b"12")
     assert (other.status_code, len(other.content)) == (200, 10)
+
+
+async def test_a_file_is_closed_though_its_reader_goes_before_the_first_piece(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+
+    async def gone(message: Message) -> None:
+        raise OSError("the connection is gone")
+
+    async def nothing_more() -> Message:
+        return {"type": "http.disconnect"}
+
+    before = len(os.listdir("/proc/self/fd"))
+    for answer in (
+        await read_answer(Request(scope), path, name="a"),
+        await read_all([path, path], media_type="text/plain"),
+    ):
+        with suppress(OSError, ClientDisconnect):
+            await answer(scope, nothing_more, gone)
+
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_is_deleted_is_read_to_its_end_by_who_has_begun(

@@ -1,16 +1,13 @@
 """Anthropic's message batches, as its SDKs call them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
-from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
@@ -25,6 +22,7 @@ from .face import FINAL, Absent, Handler, Line, caller_of
 from .forms import TooLarge, pieces, take_body
 from .orders import Orders
 from .origin import known_origin
+from .reading import read_all
 from .repeats import Answers, Repeats, Reused, digest_of
 
 _ROOT = "/v1/messages"
@@ -243,11 +241,7 @@ class AnthropicFace:
             raise Refused(404, f"The results of the message batch {order.id} are archived.")
         files = [await self._desk.file(id, owner=order.owner) for id in ids]
         paths = [self._desk.blobs.file(file.id) for file in files]
-        return StreamingResponse(
-            iterate_in_threadpool(_contents(await asyncio.to_thread(_opened, paths))),
-            media_type="application/x-jsonl",
-            headers={"content-length": str(sum(file.size for file in files))},
-        )
+        return await read_all(paths, media_type="application/x-jsonl")
 
     async def count_tokens(self, request: Request) -> Response:
         body = await take_body(request, most=_MAX_BODY_BYTES)
@@ -269,21 +263,3 @@ class AnthropicFace:
 
     def output_name(self, order: Order, *, ok: bool) -> str:
         return f"{order.id}_{'results' if ok else 'errors'}.jsonl"
-
-
-def _opened(paths: Sequence[Path]) -> tuple[ExitStack, list[BinaryIO]]:
-    """All of them at once: what is deleted from now on can be read to its end."""
-    stack = ExitStack()
-    try:
-        return stack, [stack.enter_context(open(path, "rb")) for path in paths]
-    except BaseException:
-        stack.close()
-        raise
-
-
-def _contents(opened: tuple[ExitStack, Sequence[BinaryIO]]) -> Iterator[bytes]:
-    stack, files = opened
-    with stack:
-        for file in files:
-            while piece := file.read(_READ_BYTES):
-                yield piece

@@ -1,15 +1,18 @@
-"""A stored file as an answer: the whole of it, or one stretch."""
+"""Stored files as an answer: the whole of them, or one stretch of one."""
 
 import asyncio
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 _PIECE_BYTES = 1 << 18
 _STRETCH = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -71,18 +74,50 @@ async def read_answer(
         said["content-range"] = f"bytes {stretch.start}-{stretch.stop - 1}/{size}"
     wanted = range(size) if stretch is None else stretch
     said["content-length"] = str(len(wanted))
-    return StreamingResponse(
-        iterate_in_threadpool(_pieces(file, wanted)),
+    return _Reading(
+        _pieces(file, wanted),
+        file,
         status_code=200 if stretch is None else 206,
         media_type=media_type,
         headers=said,
     )
 
 
+async def read_all(paths: Sequence[Path], *, media_type: str) -> StreamingResponse:
+    """What lies at all of these, one behind the other, even if it is deleted from now on.
+
+    Raises FileNotFoundError.
+    """
+    opened, files = await asyncio.to_thread(_opened, paths)
+    sizes = [os.fstat(file.fileno()).st_size for file in files]
+    pieces = (_pieces(file, range(size)) for file, size in zip(files, sizes, strict=True))
+    headers = {"content-length": str(sum(sizes))}
+    return _Reading(chain.from_iterable(pieces), opened, media_type=media_type, headers=headers)
+
+
+def _opened(paths: Sequence[Path]) -> tuple[ExitStack, list[BinaryIO]]:
+    with ExitStack() as stack:
+        files: list[BinaryIO] = [stack.enter_context(open(path, "rb")) for path in paths]
+        return stack.pop_all(), files
+
+
+class _Reading(StreamingResponse):
+    """What was opened is closed, even if the client goes before the first piece."""
+
+    def __init__(
+        self, pieces: Iterator[bytes], opened: AbstractContextManager[Any], **how: Any
+    ) -> None:
+        super().__init__(iterate_in_threadpool(pieces), **how)
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._opened:
+            await super().__call__(scope, receive, send)
+
+
 def _pieces(file: BinaryIO, wanted: range) -> Iterator[bytes]:
-    with file:
-        file.seek(wanted.start)
-        left = len(wanted)
-        while left and (piece := file.read(min(left, _PIECE_BYTES))):
-            left -= len(piece)
-            yield piece
+    file.seek(wanted.start)
+    left = len(wanted)
+    while left and (piece := file.read(min(left, _PIECE_BYTES))):
+        left -= len(piece)
+        yield piece
