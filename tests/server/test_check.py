@@ -166,6 +166,25 @@ def test_a_place_whose_key_is_missing_serves_nothing_and_says_why(on: Checking, 
     assert folders(on) == []
 
 
+def test_a_place_that_nobody_knows_serves_nothing_and_says_why(tmp_path: Path) -> None:
+    """As settings say it that were taken before all of a route was looked at."""
+    settings = Settings(home=tmp_path / "home", routes=({"model": "*", "provider": "nobody"},))
+    store = ServedStore(settings.home)
+    workspace = ServingWorkspace(settings=settings, store=store)
+    faces = {"plain": Plain()}
+    on = Checking(workspace=workspace, store=store, routes=routes_of(settings), faces=faces)
+    (tmp_path / "input").write_text("1 m\n2 m\n")
+
+    problems = check(on, ORDER, tmp_path / "input").problems
+    store.close()
+
+    assert [(problem.code, problem.line) for problem in problems] == [
+        ("no_model", 1),
+        ("no_model", 2),
+    ]
+    assert "no provider 'nobody'" in problems[0].message
+
+
 def test_an_input_that_is_not_there_is_said(on: Checking, tmp_path: Path) -> None:
     for path in (None, tmp_path / "gone"):
         assert check(on, ORDER, path).problems[0].code == "no_file"

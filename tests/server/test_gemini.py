@@ -274,6 +274,35 @@ def test_an_address_of_an_upload_opens_nothing_else(alice: httpx2.Client, url: s
     assert error_of(send(made_up, b"abc", 0))[0] == 400
 
 
+def test_an_upload_of_openais_has_no_address_here(alice: httpx2.Client, url: str) -> None:
+    asked = {"bytes": 3, "filename": "a", "mime_type": "x", "purpose": "batch"}
+    by_key = {"headers": {"authorization": "Bearer a"}}
+    made = httpx2.post(f"{url}/v1/uploads", json=asked, **by_key).json()["id"]
+
+    def answered(upload: str, **headers: str) -> tuple[int, str]:
+        address = f"{url}/upload/v1beta/files?upload_id={upload}.alice"
+        said = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"}
+        answer = httpx2.post(address, headers={**said, **headers}, content=b"abc")
+        return answer.status_code, answer.text.replace(upload, "ID")
+
+    never = "upload_" + "0" * 24
+    for headers in ({}, {"x-goog-api-key": "a"}, {"x-goog-api-key": "b"}):
+        assert answered(made, **headers) == answered(never, **headers)
+        assert answered(made, **headers)[0] in (400, 404)
+    part = httpx2.post(f"{url}/v1/uploads/{made}/parts", files={"data": b"abc"}, **by_key)
+    assert part.status_code == 200, part.text
+
+
+def test_an_upload_of_geminis_is_none_of_openais(alice: httpx2.Client, url: str) -> None:
+    address = start(alice, 3).headers["x-goog-upload-url"]
+    (made,) = re.findall("upload_[0-9a-f]{24}", address)
+
+    for path, more in (("parts", {"files": {"data": b"abc"}}), ("cancel", {})):
+        headers = {"authorization": "Bearer a"}
+        answer = httpx2.post(f"{url}/v1/uploads/{made}/{path}", headers=headers, **more)
+        assert answer.status_code == 404, answer.text
+
+
 def test_a_part_whose_answer_was_lost_may_be_sent_again(bob: httpx2.Client) -> None:
     content = jsonl({"request": ask("a")})
     address = start(bob, len(content), display_name="mine").headers["x-goog-upload-url"]

@@ -150,6 +150,34 @@ def test_keys_come_and_go_while_the_server_runs(tmp_path: Path, endpoint: FakeEn
         until(lambda: knocks(url, text) == 401, "a key to be revoked")
 
 
+def test_the_address_of_an_upload_goes_with_the_keys_of_its_owner(
+    tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    start = {"x-goog-upload-command": "start", "x-goog-upload-protocol": "resumable"}
+    file = {"mime_type": "application/jsonl", "size_bytes": 3}
+    text, key = add(tmp_path, "alice")
+    add(tmp_path, "bob")
+    with served(tmp_path, endpoint) as url:
+        begun = httpx2.post(
+            url.removesuffix("/v1") + "/upload/v1beta/files",
+            headers={**start, "x-goog-api-key": text},
+            json={"file": file},
+        )
+        address = begun.headers["x-goog-upload-url"]
+
+        def query() -> int:
+            return httpx2.post(address, headers={"x-goog-upload-command": "query"}).status_code
+
+        assert query() == 200
+        revoke(tmp_path, key)
+        until(lambda: query() == 400, "an address to be refused")
+        sent = {"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0"}
+        refused = httpx2.post(address, headers=sent, content=b"abc")
+
+    assert refused.status_code == 400
+    assert "API key not valid" in refused.json()["error"]["message"]
+
+
 # --- what they allow ---
 
 

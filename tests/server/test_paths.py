@@ -95,7 +95,7 @@ def test_what_no_route_takes_is_told_why(tmp_path: Path, endpoint: FakeEndpoint)
 
     assert (nowhere.status_code, nowhere.json()["error"]["type"]) == (404, "invalid_request_error")
     assert (unallowed.status_code, unallowed.headers["allow"]) == (405, "GET, HEAD")
-    assert (slash.status_code, slash.headers["location"][-11:]) == (307, "/v1/batches")
+    assert (slash.status_code, slash.headers.get("location")) == (404, None)
 
 
 # --- what is written together ---

@@ -132,6 +132,45 @@ def test_a_part_that_is_sent_again_is_one_part(client: openai.OpenAI) -> None:
     assert first.id == again.id
 
 
+def test_an_upload_is_completed_once_under_a_name(client: openai.OpenAI, url: str) -> None:
+    content = jsonl([chat("in parts")])
+    half = len(content) // 2
+    asked = {"filename": "in.jsonl", "mime_type": "x", "purpose": "batch"}
+    made = client.uploads.create(bytes=len(content), **asked).id  # type: ignore[arg-type]
+    parts = [
+        client.uploads.parts.create(made, data=data).id for data in (content[:half], content[half:])
+    ]
+    path = f"uploads/{made}/complete"
+
+    first = posted(url, path, {"part_ids": parts}, idempotency_key="done")
+    again = posted(url, path, {"part_ids": parts}, idempotency_key="done")
+    other = posted(url, path, {"part_ids": parts[::-1]}, idempotency_key="done")
+
+    assert (first.status_code, other.status_code) == (200, 409)
+    assert first.json() == again.json()
+    assert first.json()["file"]["bytes"] == len(content)
+
+
+@pytest.mark.parametrize(
+    ("face", "version"), [("openai", {}), ("anthropic", {"anthropic_version": "2023-06-01"})]
+)
+def test_a_cancellation_has_a_name_of_its_own(
+    client: openai.OpenAI, url: str, face: str, version: dict[str, str]
+) -> None:
+    params = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    path, asked = "messages/batches", {"requests": [{"custom_id": "a", "params": params}]}
+    if face == "openai":
+        path, asked = "batches", batch_of(upload(client, [chat("a")]).id)
+    made = posted(url, path, asked, idempotency_key=f"{face} created", **version).json()["id"]
+
+    named = f"{face} created"
+    wrong = posted(url, f"{path}/{made}/cancel", {}, idempotency_key=named, **version)
+    after = posted(url, path, asked, idempotency_key=named, **version)
+
+    assert wrong.status_code == 409
+    assert after.json()["id"] == made
+
+
 @asynccontextmanager
 async def caller() -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient() as client:

@@ -7,7 +7,7 @@ import pytest
 
 from anybatch.errors import BadSettings
 from anybatch.server.owners import EVERYBODY, hash_of, owners_of
-from anybatch.server.routes import EMBEDDED, find, named, routes_of, with_routes
+from anybatch.server.routes import EMBEDDED, RouteTable, find, named, routes_of, with_routes
 from anybatch.server.serving import HOST, PORT, serving_of
 from anybatch.settings import Settings, load
 
@@ -89,6 +89,45 @@ def test_a_route_that_cannot_be_is_named_with_its_place(route: dict[str, Any], s
 def test_two_routes_may_not_contradict_each_other() -> None:
     with pytest.raises(BadSettings, match="different things"):
         routes_of(settings({"model": "a", **HERE, "rpm": 1}, {"model": "b", **HERE, "rpm": 2}))
+
+
+NOWHERE: list[tuple[dict[str, Any], str]] = [
+    ({"provider": "nobody"}, "no provider 'nobody'"),
+    ({**HERE, "concurrency": 0}, "concurrency must be a whole number above 0, not 0"),
+    ({**HERE, "rpm": "5"}, "rpm must be a whole number above 0, not '5'"),
+    ({**HERE, "tpm": True}, "tpm must be"),
+    ({"provider": "local", "batch_requests": -1}, "batch_requests must be"),
+    ({"provider": "local/nomodel"}, "no local model 'nomodel'"),
+    ({"provider": "local/nowhere.gguf"}, "no file 'nowhere.gguf'"),
+    ({**HERE, "executor": "batch"}, "has no batch API"),
+    ({"provider": "azure"}, "azure"),
+]
+
+
+@pytest.mark.parametrize(("route", "said"), NOWHERE)
+def test_a_route_that_could_answer_nothing_is_refused_at_the_start_and_later(
+    route: dict[str, Any], said: str
+) -> None:
+    good = {"model": "a", "base_url": "http://127.0.0.1:8/v1"}
+    given = settings(good, {"model": "b", **route})
+    table = RouteTable(settings(good))
+
+    for take in (RouteTable, table.take):
+        with pytest.raises(BadSettings, match=said) as raised:
+            take(given)
+        assert "number 2" in str(raised.value)
+    assert (len(table), list(table.settings.providers)) == (1, ["127.0.0.1:8"])
+
+
+def test_a_route_that_can_answer_is_taken_with_and_without_its_key() -> None:
+    given = settings(
+        {"model": "a", "provider": "openai"},
+        {"model": "b", "provider": "openai", "executor": "batch"},
+        {"model": "c", "provider": "lab", "rpm": 5},
+        providers={"lab": {"base_url": HERE["base_url"]}},
+    )
+
+    assert len(RouteTable(given)) == 3
 
 
 def test_the_settings_come_from_the_file(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from anybatch.server.turns import (
     FIRSTS_AT_ONCE,
     LARGE_AT_ONCE,
     LARGE_BYTES,
+    WAITING_TIMES,
+    Lane,
     turns,
 )
 
@@ -85,6 +87,28 @@ def test_large_ones_leave_places_to_the_small() -> None:
 
     assert ids(begun) == "".join(map(str, range(LARGE_AT_ONCE))) + "s"
     assert ids(turns([large[7], small], by_id(*large[:LARGE_AT_ONCE]))) == "s"
+
+
+def by_api(order: Order) -> Lane:
+    """As if each api were answered in a place of its own, and that of embeddings by batch."""
+    return Lane(order.api, waits=order.api == "openai.embeddings")
+
+
+def test_an_order_keeps_none_out_that_is_answered_elsewhere() -> None:
+    stuck = by_id(*(order(str(n)) for n in range(AT_ONCE)))
+    waiting = [order("a"), order("b", api="gemini.generate"), order("c", api="gemini.generate")]
+
+    assert ids(turns(waiting, stuck)) == ""
+    assert ids(turns(waiting, stuck, lane=by_api)) == "bc"
+
+
+def test_many_wait_for_a_providers_batches_and_take_no_turn_of_others() -> None:
+    batches = [order(f"<{n}>", api="openai.embeddings") for n in range(WAITING_TIMES * AT_ONCE + 1)]
+
+    begun = turns([*batches, order("a")], {}, lane=by_api)
+
+    assert ids(begun) == "".join(f"<{n}>" for n in range(WAITING_TIMES * AT_ONCE)) + "a"
+    assert turns(batches[-1:], by_id(*begun), lane=by_api) == []
 
 
 def test_inputs_are_looked_at_beside_the_work_a_few_at_a_time() -> None:

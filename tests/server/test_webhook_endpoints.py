@@ -18,7 +18,7 @@ from anybatch.testing import FakeEndpoint
 
 from ..judges.judging import LIMIT_S, ROOT, python_of
 from .hooks import ALLOWED, Heard, Receiver, receiver, signed_by
-from .world import ShiftedClock, chat, client_of, create, served, until_over
+from .world import ShiftedClock, chat, client_of, create, served, until, until_over
 
 SCRIPT = ROOT / "tests" / "judges" / "openai_webhooks.py"
 KEYS = {name: hash_of(name) for name in ("alice", "bob")}
@@ -263,6 +263,41 @@ def test_an_endpoint_is_tried_out_with_an_event_that_is_made_up(
     assert [each.event["type"] for each in told.heard] == ["batch.failed", "gemini_batch.expired"]
     assert all(signed_by(each, made["signing_secret"]) for each in told.heard)
     assert alice("GET", f"/webhook_endpoints/{made['id']}/deliveries")[1]["data"] == []
+
+
+def test_what_is_named_is_tried_out_and_sent_again_once(
+    url: str, alice: Client, told: Receiver
+) -> None:
+    made = alice.make(url=told.url)
+    one = f"{url}/webhook_endpoints/{made['id']}"
+
+    def call(path: str, asked: Any, name: str) -> httpx2.Response:
+        headers = {"authorization": "Bearer alice", "idempotency-key": name}
+        return httpx2.post(f"{one}/{path}", json=asked, headers=headers)
+
+    tests = [call("test", {"event_type": "batch.failed"}, "t") for _ in range(2)]
+    other = call("test", {"event_type": "batch.expired"}, "t")
+
+    assert tests[0].json() == tests[1].json()
+    assert (tests[0].status_code, other.status_code) == (200, 409)
+    assert len(told.heard) == 1
+
+    batch_of(url)
+    event = told.until_heard(2)[1].event["id"]
+    until(
+        lambda: all(
+            each["status"] == "delivered"
+            for each in alice("GET", f"/webhook_endpoints/{made['id']}/deliveries")[1]["data"]
+        ),
+        "its delivery",
+    )
+    replays = [call("replay", {"event_ids": [event]}, "r") for _ in range(2)]
+    told.until_heard(3)
+
+    assert replays[0].status_code == 200, replays[0].text
+    assert replays[0].json() == replays[1].json()
+    assert call("replay", {"event_ids": [event]}, "t").status_code == 409
+    assert len(told.heard) == 3
 
 
 @pytest.mark.parametrize("asked", [{}, {"event_type": "response.completed"}, {"event_type": 1}])

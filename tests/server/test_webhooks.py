@@ -15,8 +15,8 @@ import pytest
 
 from anybatch.core.webhooks import DELAYS, new_secret
 from anybatch.effects import Moment
-from anybatch.errors import BadSettings
-from anybatch.server import log
+from anybatch.errors import BadSettings, StoreUnwritable
+from anybatch.server import log, webhooks
 from anybatch.server.owners import hash_of
 from anybatch.server.serving import serving_of
 from anybatch.server.webhook_calling import Caller
@@ -114,6 +114,29 @@ def test_the_end_of_a_batch_is_told_as_openai_tells_it(
     }
     assert signed_by(heard, made["signing_secret"])
     assert (delivery["id"], delivery["attempts"], delivery["status_code"]) == (heard.id, 1, 200)
+
+
+def test_an_event_whose_sending_cannot_be_written_down_is_sent_again_and_the_server_lives(
+    tmp_path: Path, endpoint: FakeEndpoint, told: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_REST", timedelta(seconds=0.2))
+    refused = ["once"]
+    note = ServedStore.note_webhook_delivery
+
+    def full(store: ServedStore, *tried: Any, **more: Any) -> None:
+        if refused:
+            refused.pop()
+            raise StoreUnwritable("the disk is full")
+        note(store, *tried, **more)
+
+    monkeypatch.setattr(ServedStore, "note_webhook_delivery", full)
+    with hearing(tmp_path, endpoint) as url:
+        made = listen(url, told.url)
+        done(url)
+        until_status(url, made, "delivered")
+        heard = told.until_heard(2)
+
+    assert len({event.id for event in heard}) == 1
 
 
 def test_batches_of_the_other_protocols_are_told_of_in_the_same_shape(

@@ -327,7 +327,8 @@ def serve(
     reload_routes: option.ReloadRoutes = False,
     debug: option.Debug = False,
 ) -> None:
-    """Be a batch API in OpenAI's protocol, for any model: with no settings, for the one in here."""
+    """Be a batch API as OpenAI, Anthropic and Gemini have one, for any model: with no settings, for
+    the one in here."""
     from .serve import reload_command, serve_command
 
     if reload_routes:

@@ -95,7 +95,7 @@ ServerPort = Annotated[
 Host = Annotated[str | None, typer.Option(help="The address to listen at. Default: 127.0.0.1.")]
 ReloadRoutes = Annotated[
     bool,
-    typer.Option("--reload-routes", help="Have the server that runs read its [[routes]] again."),
+    typer.Option("--reload-routes", help="Have the server that runs read its routes again."),
 ]
 KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]
 KeyWord = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, or a name: all of its.")]

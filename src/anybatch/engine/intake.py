@@ -106,9 +106,13 @@ def unmark(intake: Intake, folder: Path) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Remove what was planned. The mark goes last, so that who dies here is swept up after."""
+    """Remove what was planned.
+
+    The mark goes last, and stays with what could not be removed: `sweep` looks for marks.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    _mark_of(folder).unlink(missing_ok=True)
+    if not folder.exists():
+        _mark_of(folder).unlink(missing_ok=True)
 
 
 def _mark_of(folder: Path) -> Path:
@@ -141,9 +145,10 @@ def sweep(store: Store) -> None:
         with unwritable(mark), suppress(FileNotFoundError):
             if not dead_among([mark.read_text()]):
                 continue
-            if not store.has_run(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
-            mark.unlink()
+            if store.has_run(folder.name):
+                mark.unlink()
+            else:
+                forget(folder)
 
 
 # --- what makes two runs the same ---

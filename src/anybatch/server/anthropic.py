@@ -218,10 +218,14 @@ class AnthropicFace:
         return self._batch(request, await self._order(request))
 
     async def cancel_batch(self, request: Request) -> Response:
-        order = await self._order(request)
-        if order.is_over:
-            raise Refused(400, f"The message batch {order.id} has ended and cannot be canceled.")
-        return self._batch(request, await self._orders.cancel(order))
+        async def cancelled() -> Order:
+            order = await self._order(request)
+            if order.is_over:
+                said = f"The message batch {order.id} has ended and cannot be canceled."
+                raise Refused(400, said)
+            return await self._orders.cancel(order)
+
+        return self._batch(request, await self._repeats.alike(request, cancelled))
 
     async def delete_batch(self, request: Request) -> Response:
         order = await self._order(request)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import StoreUnwritable
 from . import openapi
 from .face import Admitting, Caller, Face, OverLimit
 from .health import Health
@@ -56,8 +57,10 @@ class _Served:
         routes = list(face.routes())
         self._paths = Paths(routes)
         self._handlers = _handlers(face, routes)
-        # What no route takes it says the reason of, and what a slash too many means.
+        # What no route takes it says the reason of. It sends nobody on to where a slash is missing:
+        # the address would be what the caller says we are called (`Host`).
         self._rest = Starlette(routes=routes, exception_handlers=self._handlers)
+        self._rest.router.redirect_slashes = False
         self._names = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,10 +102,19 @@ def _handlers(face: Face, routes: Sequence[BaseRoute]) -> dict[Any, Handler]:
         assert isinstance(e, OverLimit)
         return _too_much(face, e)
 
+    async def full(request: Request, e: Exception) -> Response:
+        log("call.unwritten", path=request.url.path, why=str(e)[:300])
+        return face.failure(503, "The server has no room to write this down now: try again later.")
+
     async def gone(request: Request, e: Exception) -> Response:
         return face.failure(400, "The body ended before it was complete.")
 
-    return {HTTPException: refused, OverLimit: over, ClientDisconnect: gone}
+    return {
+        HTTPException: refused,
+        OverLimit: over,
+        StoreUnwritable: full,
+        ClientDisconnect: gone,
+    }
 
 
 def _methods(routes: Iterable[BaseRoute], scope: Scope) -> Iterator[str]:
@@ -122,6 +134,11 @@ def _too_much(face: Face, e: OverLimit) -> Response:
 def request_id() -> str:
     """A name for a call: no secret, so that any chance will do."""
     return f"req_{getrandbits(96):024x}"
+
+
+def _naming(name: str) -> dict[str, str]:
+    """The headers that tell a call its name, in the words of each SDK."""
+    return {"x-request-id": name, "request-id": name}
 
 
 class Front:
@@ -146,6 +163,7 @@ class Front:
         if scope["type"] != "http":
             return
         if scope["path"] in _FOR_ALL and (answer := await self._ours(scope)) is not None:
+            answer.headers.update(_naming(request_id()))
             await answer(scope, receive, send)
             return
         served = next(each for each in self._faces if each.face.claims(scope))
@@ -167,14 +185,16 @@ class Front:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 told.status = message["status"]
-                name = told.name.encode()
-                named = [(b"x-request-id", name), (b"request-id", name)]
-                message["headers"] = [*message["headers"], *named]
+                named = _naming(told.name).items()
+                encoded = [(name.encode(), value.encode()) for name, value in named]
+                message["headers"] = [*message["headers"], *encoded]
             await send(message)
 
         owner = self._owners.owner_of(scope["headers"])
         if owner is None and isinstance(served.face, Admitting):
             owner = await served.face.admitted(scope)
+            if owner is not None and not self._owners.is_known(owner):
+                owner = None  # it may call no more, by whatever address
         failure = None
         self._calls.in_flight += 1
         try:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import count
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -30,6 +29,11 @@ _BLOCK_BYTES = 1 << 20
 _AT_ONCE = 256
 _KEPT_PROBLEMS = 1_000
 """So many are told one by one."""
+MAX_RUNS = 32
+"""An order may name so many models that are answered one by one: each of their runs has three files
+open while its requests come in."""
+_PLACES = MAX_RUNS + 1
+"""One more is for what is declined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +87,13 @@ def _forget_earlier(on: Checking, order: Order) -> None:
     """Remove what was planned by a server that died before it could say so.
 
     Nobody else plans under these ids, so it need not be known to be dead: it may have been on
-    another machine, or in another container.
+    another machine, or in another container. It may have removed some of them before it died.
     """
-    for place in count():
+    for place in range(_PLACES):
         name = run_id(order, place)
-        folder = on.store.folder(name)
         if on.store.has_run(name):
             on.store.delete(name)
-        elif not folder.exists():
-            return
-        forget(folder)
+        forget(on.store.folder(name))
 
 
 @dataclass(slots=True)
@@ -117,7 +118,7 @@ class _Sorted:
         self._left = left
         self._face = on.faces[order.face]
         self._runs: dict[tuple[str, str], _Going] = {}
-        """By the pattern of the route and the model: a batch API takes one model at a time."""
+        """By the pattern of the route and the model there: a batch API takes one at a time."""
         self._problems: list[Problem] = []
         self._more = 0
         self._way_of = lru_cache(maxsize=1024)(self._found)
@@ -148,8 +149,8 @@ class _Sorted:
 
     def _add(self, request: Ready, number: int) -> None:
         way = self._way_of(request.model)
-        if way is None:
-            self._refuse(request, number)
+        if isinstance(way, str):
+            self._refuse(request, number, way)
             return
         self.models.add(request.model)
         if self._problems:
@@ -159,24 +160,31 @@ class _Sorted:
         if isinstance(sent, Declined):
             self._decline(sent)
             return
-        going = self._runs.get((route.model, request.model))
-        going = going or self._begin(route, api, request, number)
+        spec = route.spec(request.model, api)
+        going = self._runs.get((route.model, spec.model or ""))
+        going = going or self._begin(route, spec, request, number)
         if going is None:
             return
         going.requests.append(sent)
         if len(going.requests) >= _AT_ONCE:
             going.flush()
 
-    def _found(self, model: str) -> tuple[Route, Api] | None:
-        """Where a model is answered, and in whose words."""
+    def _found(self, model: str) -> tuple[Route, Api] | str:
+        """Where a model is answered, and in whose words; or why nowhere."""
         route = find(self._on.routes, model)
         if route is None:
-            return None
+            return ""
         spec = route.spec(model, self._order.api)
-        return route, target_of(spec.api, self._on.workspace.provider_of(spec).apis)
+        try:
+            return route, target_of(spec.api, self._on.workspace.provider_of(spec).apis)
+        except UsageError as e:
+            return f" {e}"
 
-    def _begin(self, route: Route, api: Api, request: Ready, number: int) -> _Going | None:
-        spec = route.spec(request.model, api)
+    def _begin(self, route: Route, spec: Spec, request: Ready, number: int) -> _Going | None:
+        if len(self._runs) == MAX_RUNS:
+            why = f" (a batch may have {MAX_RUNS} different models)"
+            self._refuse(request, number, why, status=400)
+            return None
         name = self._next_id()
         try:
             run = self._on.workspace.ready_made(spec, run_id=name, source=self._order.id)
@@ -184,18 +192,21 @@ class _Sorted:
             self._refuse(request, number, f" {e}")
             return None
         going = _Going(self._left.enter_context(run))
-        self._runs[route.model, request.model] = going
+        self._runs[route.model, spec.model or ""] = going
         return going
 
     def _next_id(self) -> str:
-        """Of the next run. No place is left out: behind it nobody would look for what is left."""
+        """Of the next run; one of the `_PLACES` that are cleared before."""
         return run_id(self._order, len(self._runs) + (self._declined is not None))
 
-    def _refuse(self, request: Ready, number: int, why: str = "") -> None:
+    def _refuse(
+        self, request: Ready, number: int, why: str = "", *, status: int | None = None
+    ) -> None:
         """Nothing answers for it here."""
         said = self._face.unserved(request.model, number)
         if isinstance(said, Declined):
-            self._decline(replace(said, name=request.name, message=said.message + why))
+            named = replace(said, name=request.name, status=status or said.status)
+            self._decline(replace(named, message=said.message + why))
         else:
             self._note(replace(said, message=said.message + why))
 

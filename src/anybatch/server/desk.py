@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,6 +18,9 @@ from .face import Absent
 from .repeats import REMEMBERED, Answers, to_nobody
 
 T = TypeVar("T")
+
+WALKED = timedelta(days=7)
+"""So long a list goes on behind a file that was deleted."""
 
 
 def new_id() -> str:
@@ -77,10 +80,12 @@ class Desk:
     def find(self, file_id: str, *, owner: str) -> StoredFile | None:
         return self.store.file(file_id, owner=owner, now=self.clock.now())
 
-    async def file(self, file_id: str, *, owner: str) -> StoredFile:
-        """Raises Absent."""
+    async def file(
+        self, file_id: str, *, owner: str, purposes: Collection[str] | None = None
+    ) -> StoredFile:
+        """One that is for any of `purposes`; None: for whatever. Raises Absent."""
         found = await asyncio.to_thread(self.find, file_id, owner=owner)
-        if found is None:
+        if found is None or (purposes is not None and found.purpose not in purposes):
             raise Absent("File", file_id)
         return found
 
@@ -90,17 +95,18 @@ class Desk:
         owner: str,
         most: int,
         after: str | None,
-        purpose: str | None,
+        purposes: Collection[str],
         newest_first: bool,
     ) -> list[StoredFile] | None:
-        """A page of an owner's files; None: it has none with the id `after`."""
+        """A page of an owner's files for any of `purposes`; None: it had none with the id
+        `after`."""
         page = partial(
             self.store.files_of,
             owner,
             now=self.clock.now(),
             most=most,
             after=after,
-            purpose=purpose,
+            purposes=purposes,
             newest_first=newest_first,
         )
         return await asyncio.to_thread(page)
@@ -111,7 +117,8 @@ class Desk:
         def delete() -> bool:
             there = self.find(file_id, owner=owner) is not None
             # First what is known of it: a file that nobody knows of is swept away.
-            if there and (there := self.store.delete_file(file_id, owner=owner)):
+            now = self.clock.now()
+            if there and (there := self.store.delete_file(file_id, owner=owner, now=now)):
                 self.blobs.remove_file(file_id)
             return there
 
@@ -147,10 +154,10 @@ class Desk:
         await asyncio.to_thread(self.store.add_upload, upload, answered=answers(upload.id))
         return upload
 
-    async def upload(self, upload_id: str, *, owner: str) -> Upload:
-        """Raises Absent."""
+    async def upload(self, upload_id: str, *, owner: str, purposes: Collection[str]) -> Upload:
+        """One of a file that is for any of `purposes`. Raises Absent."""
         found = await asyncio.to_thread(self.store.upload, upload_id, owner=owner)
-        if found is None:
+        if found is None or found.purpose not in purposes:
             raise Absent("Upload", upload_id)
         if found.status == "pending" and found.expires_at <= self.clock.now():
             return await self._ended(found, "expired")
@@ -183,7 +190,9 @@ class Desk:
         """The parts one behind the other, and the MD5 of the whole."""
         return await asyncio.to_thread(self.blobs.join, part_ids)
 
-    async def complete(self, upload: Upload, blob: Blob) -> tuple[Upload, StoredFile] | None:
+    async def complete(
+        self, upload: Upload, blob: Blob, *, answers: Answers = to_nobody
+    ) -> tuple[Upload, StoredFile] | None:
         """The upload as the file `blob`; None: it was completed or cancelled meanwhile."""
         file = self.described(
             blob,
@@ -196,7 +205,8 @@ class Desk:
         def complete() -> bool:
             parts = self.store.parts_of(upload.id)
             blob.keep(self.blobs.file(file.id))
-            if done := self.store.end_upload(upload, "completed", file=file):
+            answered = answers(file.id)
+            if done := self.store.end_upload(upload, "completed", file=file, answered=answered):
                 self.blobs.remove_parts(part.id for part in parts)
             else:
                 self.blobs.remove_file(file.id)
@@ -229,11 +239,12 @@ class Desk:
         """Forget what has outlived its time."""
         now = self.clock.now()
         for file in self.store.outlived_files(now):
-            if self.store.delete_file(file.id, owner=file.owner):
+            if self.store.delete_file(file.id, owner=file.owner, now=now):
                 self.blobs.remove_file(file.id)
         for upload in self.store.outlived_uploads(now):
             self._end(upload, "expired")
         self.store.forget_answers(now - REMEMBERED)
+        self.store.forget_places(now - WALKED)
 
 
 def _later(now: datetime, seconds: int | None) -> datetime | None:

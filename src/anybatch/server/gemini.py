@@ -212,9 +212,12 @@ class GeminiFace:
         return answer(write_batches(written, next_page=more))
 
     async def cancel(self, request: Request) -> Response:
-        order = await self._orders.cancel(await self._order(request))
-        if order.status in ("completed", "failed", "expired"):
-            raise wire.too_late(f"batches/{order.id} is over already.")
+        async def cancelled() -> None:
+            order = await self._orders.cancel(await self._order(request))
+            if order.status in ("completed", "failed", "expired"):
+                raise wire.too_late(f"batches/{order.id} is over already.")
+
+        await self._repeats.alike(request, cancelled)
         return answer({})
 
     async def delete(self, request: Request) -> Response:

@@ -67,9 +67,13 @@ class GeminiFiles:
         secret = Request(scope).query_params.get("upload_id", "")
         upload_id, _, owner = secret.partition(".")
         try:
-            return (await self._desk.upload(upload_id, owner=owner)).owner
+            return (await self._upload(upload_id, owner=owner)).owner
         except Absent:
             return None
+
+    async def _upload(self, upload_id: str, *, owner: str) -> Upload:
+        """An upload that this protocol began: of others the ids are no secrets. Raises Absent."""
+        return await self._desk.upload(upload_id, owner=owner, purposes=(UPLOADED,))
 
     async def upload(self, request: Request) -> Response:
         """What comes to the one path of all uploads."""
@@ -81,14 +85,14 @@ class GeminiFiles:
                 raise Refused(400, "An upload begins with X-Goog-Upload-Command: start.")
             return await self._start(request)
         secret = request.query_params["upload_id"].partition(".")[0]
-        upload = await self._desk.upload(secret, owner=caller_of(request).owner)
+        upload = await self._upload(secret, owner=caller_of(request).owner)
         if upload.status != "pending":  # said twice, because the answer was lost
             return await self._told(request, upload)
         return await self._go_on(request, upload, commands)
 
     async def _again(self, upload: Upload) -> Upload:
         """An upload as it is by now."""
-        return await self._desk.upload(upload.id, owner=upload.owner)
+        return await self._upload(upload.id, owner=upload.owner)
 
     async def _start(self, request: Request) -> Response:
         asked = wire.read_start(await take_body(request, most=MAX_BODY_BYTES), request.headers)
@@ -107,7 +111,7 @@ class GeminiFiles:
             request,
             digest_of(asked),
             make=lambda answers: begin(answers=answers),
-            find=lambda made: self._desk.upload(made, owner=owner),
+            find=lambda made: self._upload(made, owner=owner),
         )
         secret = quote(f"{upload.id}.{owner}", safe="")
         address = f"{self._origin(request)}{request.url.path}?upload_id={secret}"
@@ -187,8 +191,8 @@ class GeminiFiles:
 
     async def known(self, file_id: str, *, owner: str) -> StoredFile:
         """A file of this protocol's. Raises Absent."""
-        file = await self._desk.file(file_id, owner=owner)
-        if file.purpose not in (UPLOADED, GENERATED) or file.name == INLINE:
+        file = await self._desk.file(file_id, owner=owner, purposes=(UPLOADED, GENERATED))
+        if file.name == INLINE:
             raise Absent("files", file_id)
         return file
 
@@ -226,7 +230,7 @@ class GeminiFiles:
         after, most = asked.after, asked.size + 1
         while len(found) < most:
             looked = await self._desk.files(
-                owner=owner, most=most, after=after, purpose=UPLOADED, newest_first=True
+                owner=owner, most=most, after=after, purposes=(UPLOADED,), newest_first=True
             )
             if looked is None:
                 raise wire.unknown_page()

@@ -1,6 +1,7 @@
 """Whether the server lives, and whether it can take work."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.responses import JSONResponse, Response
@@ -14,6 +15,8 @@ from .orders import Orders
 _KNOWN_FOR_S = 1.0
 """So long an answer stands, lest whoever asks too often keep the disk busy."""
 _PATIENCE_S = 5.0
+_LEAST_FREE = 1 << 20
+"""Bytes. With less, a small write may still get through where a file does not."""
 _PATHS = ("/health", "/ready", "/metrics", openapi.WHERE)
 _METHODS = ("GET", "HEAD")
 
@@ -79,8 +82,9 @@ class Health:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await asyncio.to_thread(self._store.check_writable)
+                free = (await asyncio.to_thread(shutil.disk_usage, self._store.root)).free
         except TimeoutError:
             return "the store takes too long to write"
         except StoreError:
             return "the store cannot be written"  # no path of ours: anybody may ask
-        return None
+        return "the disk is full" if free < _LEAST_FREE else None

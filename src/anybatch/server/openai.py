@@ -1,5 +1,6 @@
 """OpenAI's files, uploads, batches and models, as its SDKs call them."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
@@ -35,6 +36,12 @@ from .results import answered_so_far
 
 _HEAD_BYTES = 1 << 16
 _BYTES = "application/octet-stream"
+MAX_PARTS = 10_000
+"""Of an upload. At 64 MiB a part it would be long past what a file may have."""
+
+
+_PURPOSES = frozenset((*asking.PURPOSES, "batch_output"))
+"""What files of this protocol are for; others are another's."""
 
 
 class OpenAIFace:
@@ -60,6 +67,8 @@ class OpenAIFace:
         self._repeats = Repeats(desk.store, desk.clock)
         self._since = desk.clock.now()
         self._more = more
+        # Guards the way from counting the parts of an upload to adding one.
+        self._adding = asyncio.Lock()
 
     def claims(self, scope: Scope) -> bool:
         return True
@@ -112,7 +121,7 @@ class OpenAIFace:
                 request,
                 digest_of(asked, form.blob.digest),
                 make=lambda answers: keep(answers=answers),
-                find=lambda made: self._desk.file(made, owner=owner),
+                find=partial(self._known, owner=owner),
             )
         finally:
             form.discard()
@@ -123,17 +132,22 @@ class OpenAIFace:
 
     async def list_files(self, request: Request) -> Response:
         cursor = asking.read_cursor(request.query_params, usual=10_000, most=10_000)
+        purpose = request.query_params.get("purpose") or None
         found = await self._desk.files(
             owner=caller_of(request).owner,
             most=cursor.limit + 1,
             after=cursor.after,
-            purpose=request.query_params.get("purpose") or None,
+            purposes=_PURPOSES if purpose is None else _PURPOSES & {purpose},
             newest_first=cursor.newest_first,
         )
         return page_of(found, cursor, wire.write_file)
 
     async def _file(self, request: Request) -> StoredFile:
-        return await self._desk.file(id_of(request), owner=caller_of(request).owner)
+        return await self._known(id_of(request), owner=caller_of(request).owner)
+
+    async def _known(self, file_id: str, *, owner: str) -> StoredFile:
+        """A file of this protocol's. Raises Absent."""
+        return await self._desk.file(file_id, owner=owner, purposes=_PURPOSES)
 
     async def retrieve_file(self, request: Request) -> Response:
         return json_answer(wire.write_file(await self._file(request)))
@@ -150,8 +164,9 @@ class OpenAIFace:
             raise Absent("File", file.id) from None
 
     async def delete_file(self, request: Request) -> Response:
-        await self._desk.delete(id_of(request), owner=caller_of(request).owner)
-        return json_answer(wire.write_deleted(id_of(request)))
+        file = await self._file(request)
+        await self._desk.delete(file.id, owner=file.owner)
+        return json_answer(wire.write_deleted(file.id))
 
     # --- uploads ---
 
@@ -172,12 +187,17 @@ class OpenAIFace:
             request,
             digest_of(asked),
             make=lambda answers: begin(answers=answers),
-            find=lambda made: self._desk.upload(made, owner=owner),
+            find=lambda made: self._desk.upload(made, owner=owner, purposes=_PURPOSES),
         )
         return json_answer(wire.write_upload(upload))
 
+    async def _upload(self, request: Request) -> Upload:
+        """Raises Absent, as well for one that another protocol began."""
+        owner = caller_of(request).owner
+        return await self._desk.upload(id_of(request), owner=owner, purposes=_PURPOSES)
+
     async def add_part(self, request: Request) -> Response:
-        upload = await self._desk.upload(id_of(request), owner=caller_of(request).owner)
+        upload = await self._upload(request)
         _check_pending(upload.status)
         form = await self._form(request, file="data", most=asking.MAX_PART_BYTES)
         try:
@@ -194,11 +214,17 @@ class OpenAIFace:
         return json_answer(wire.write_part(part))
 
     async def _add_part(self, upload: Upload, blob: Blob, answers: Answers) -> UploadPart:
-        there = sum(part.size for part in await self._desk.parts(upload))
-        if there + blob.size > upload.size:
-            said = f"The parts come to more than the {upload.size} bytes of the upload."
-            raise Refused(400, said, param="data")
-        part = await self._desk.add_part(upload, blob, answers=answers)
+        if not blob.size:
+            raise Refused(400, "The part is empty.", param="data")
+        async with self._adding:
+            parts = await self._desk.parts(upload)
+            if sum(part.size for part in parts) + blob.size > upload.size:
+                said = f"The parts come to more than the {upload.size} bytes of the upload."
+                raise Refused(400, said, param="data")
+            if len(parts) >= MAX_PARTS:
+                said = f"An upload may come in at most {MAX_PARTS} parts."
+                raise Refused(400, said, param="data")
+            part = await self._desk.add_part(upload, blob, answers=answers)
         if part is None:
             raise _not_pending("completed")
         return part
@@ -210,11 +236,24 @@ class OpenAIFace:
         raise Absent("Part", part_id)
 
     async def complete_upload(self, request: Request) -> Response:
-        upload = await self._desk.upload(id_of(request), owner=caller_of(request).owner)
+        upload = await self._upload(request)
         asked = asking.read_complete(await take_body(request, most=MAX_BODY_BYTES))
+
+        async def found(file_id: str) -> tuple[Upload, StoredFile]:
+            file = await self._known(file_id, owner=upload.owner)
+            return await self._upload(request), file
+
+        completed = await self._repeats.once(
+            request, digest_of(asked), make=partial(self._complete, request, asked), find=found
+        )
+        return json_answer(wire.write_upload(*completed))
+
+    async def _complete(
+        self, request: Request, asked: asking.AskedComplete, answers: Answers
+    ) -> tuple[Upload, StoredFile]:
+        upload = await self._upload(request)  # as it is when its turn has come
         if upload.file_id is not None:  # said twice, because the answer was lost
-            file = await self._desk.file(upload.file_id, owner=upload.owner)
-            return json_answer(wire.write_upload(upload, file))
+            return upload, await self._known(upload.file_id, owner=upload.owner)
         _check_pending(upload.status)
         there = {part.id: part.size for part in await self._desk.parts(upload)}
         for part_id in asked.part_ids:
@@ -230,20 +269,23 @@ class OpenAIFace:
                 raise Refused(400, f"The MD5 of the file is {digest}.", param="md5")
             if upload.purpose == "batch":
                 _check_input(upload.name, blob)
-            completed = await self._desk.complete(upload, blob)
+            completed = await self._desk.complete(upload, blob, answers=answers)
         finally:
             blob.discard()
         if completed is None:
             raise _not_pending("completed")
-        return json_answer(wire.write_upload(*completed))
+        return completed
 
     async def cancel_upload(self, request: Request) -> Response:
-        upload = await self._desk.upload(id_of(request), owner=caller_of(request).owner)
-        if upload.status == "pending":
-            upload = await self._desk.cancel_upload(upload)
-        if upload.status != "cancelled":
-            raise _not_pending(upload.status)
-        return json_answer(wire.write_upload(upload))
+        async def cancelled() -> Upload:
+            upload = await self._upload(request)
+            if upload.status == "pending":
+                upload = await self._desk.cancel_upload(upload)
+            if upload.status != "cancelled":
+                raise _not_pending(upload.status)
+            return upload
+
+        return json_answer(wire.write_upload(await self._repeats.alike(request, cancelled)))
 
     # --- batches ---
 
@@ -297,11 +339,14 @@ class OpenAIFace:
         return self._batch(await self._order(request))
 
     async def cancel_batch(self, request: Request) -> Response:
-        order = await self._orders.cancel(await self._order(request))
-        if order.status in ("completed", "failed", "expired"):
-            said = f"Cannot cancel a batch with status '{order.status}'."
-            raise Refused(409, said, headers=FINAL)
-        return self._batch(order)
+        async def cancelled() -> Order:
+            order = await self._orders.cancel(await self._order(request))
+            if order.status in ("completed", "failed", "expired"):
+                said = f"Cannot cancel a batch with status '{order.status}'."
+                raise Refused(409, said, headers=FINAL)
+            return order
+
+        return self._batch(await self._repeats.alike(request, cancelled))
 
     async def read_output(self, request: Request) -> Response:
         """Ours: the answers that are there, while the batch runs."""

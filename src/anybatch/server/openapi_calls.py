@@ -291,9 +291,9 @@ UPLOADS: Json = {
                     )
                 },
             ),
-            parameters=[_UPLOAD],
+            parameters=[_UPLOAD, AGAIN],
             body=asked_in("application/json", "CompleteUpload"),
-            refuses=(400, 404, 408, 413),
+            refuses=(400, 404, 408, 409, 413),
         ),
     },
     "/v1/uploads/{id}/cancel": {
@@ -302,8 +302,8 @@ UPLOADS: Json = {
             "Uploads",
             "Give an upload up.",
             said("Upload"),
-            parameters=[_UPLOAD],
-            refuses=(400, 404),
+            parameters=[_UPLOAD, AGAIN],
+            refuses=(400, 404, 409),
         ),
     },
 }
@@ -375,7 +375,7 @@ BATCHES: Json = {
             "Batches",
             "Cancel a batch; what was answered is kept.",
             said("Batch", links={"retrieveBatch": link("retrieveBatch", "Look at it.")}),
-            parameters=[_BATCH],
+            parameters=[_BATCH, AGAIN],
             refuses=(404, 409),
         ),
     },

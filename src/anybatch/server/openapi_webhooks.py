@@ -196,9 +196,9 @@ WEBHOOKS: Json = {
             _TAG,
             "Send something made up to an endpoint.",
             said("WebhookTest"),
-            parameters=[_ENDPOINT],
+            parameters=[_ENDPOINT, AGAIN],
             body=_body("WebhookTrial", required=True),
-            refuses=_BAD_BODY,
+            refuses=(*_BAD_BODY, 409),
         ),
     },
     f"{_ONE}/deliveries": {
@@ -217,9 +217,9 @@ WEBHOOKS: Json = {
             _TAG,
             "Ours: send to an endpoint again.",
             said("WebhookReplay"),
-            parameters=[_ENDPOINT],
+            parameters=[_ENDPOINT, AGAIN],
             body=_body("WebhookReplayed"),
-            refuses=_BAD_BODY,
+            refuses=(*_BAD_BODY, 409),
         ),
     },
     "/v1/webhook_event_types": {

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..core.model import Api, Counts, Json, Usage
+from ..core.model import Api, Counts, Json, Run, Usage
 from ..core.served import Order, StoredFile, Sums
 from ..engine.events import Progress
 from .desk import Desk
@@ -23,6 +23,7 @@ from .repeats import Answers, to_nobody
 from .shared import ServingWorkspace
 from .telemetry import Silent, Telemetry
 from .tokens import Tokens
+from .turns import Lane
 
 _ANSWERED = ("succeeded", "truncated", "refused", "invalid_output")
 _REFUSED = ("too_long", "bad_request", "auth", "billing", "not_found_model")
@@ -57,6 +58,8 @@ class Orders:
         """How many orders of an owner are being written down."""
         self._over: dict[str, Order] = {}
         self._progress: dict[str, dict[str, Progress]] = {}
+        self._lanes: dict[str, Lane] = {}
+        """Of open orders whose input was looked at."""
         self.ended: Counter[str] = Counter()
         """How many orders came to which end since the server began."""
         self.outcomes: Counter[str] = Counter()
@@ -69,6 +72,7 @@ class Orders:
         self.tokens.load()
         for order in self.store.open_orders():
             self.open[order.id] = order
+            self._lanes[order.id] = self._lane(order)
             for run_id in order.runs:
                 if self.store.has_run(run_id):
                     self.note(order, self.workspace.progress(self.store.run(run_id)))
@@ -203,7 +207,7 @@ class Orders:
         files = [file_id for file_id in named if file_id is not None]
 
         def delete() -> bool:
-            there = self.store.delete_order(order, files=files)
+            there = self.store.delete_order(order, files=files, now=self.desk.clock.now())
             for file_id in files if there else ():
                 self.desk.blobs.remove_file(file_id)
             return there
@@ -226,6 +230,14 @@ class Orders:
 
     # --- for whoever works on them ---
 
+    def lane_of(self, order: Order) -> Lane:
+        """Where it is answered, once its input was looked at."""
+        return self._lanes.get(order.id, Lane(""))
+
+    def _lane(self, order: Order) -> Lane:
+        ids = (run_id for run_id in order.runs if self.store.has_run(run_id))
+        return _lane_of(map(self.store.run, ids))
+
     async def move(
         self,
         order_id: str,
@@ -240,14 +252,19 @@ class Orders:
             if changed is None:
                 return present
             save = partial(self.store.save_order, changed, seen=present.status, files=files)
+            lane = self.lane_of(present)
+            if changed.runs != present.runs:
+                lane = await asyncio.to_thread(self._lane, changed)
             if not await asyncio.to_thread(save):
                 raise AssertionError(f"order {order_id!r} was moved by somebody else")
+            self._lanes[order_id] = lane
             self._keep(changed)
             return changed
 
     def _keep(self, order: Order) -> None:
         if order.is_over:
             self.open.pop(order.id, None)
+            self._lanes.pop(order.id, None)
             self.news.set()
             self.tokens.forget(order)
             self._count(order)
@@ -285,6 +302,16 @@ class Orders:
         """See how far a run of it is."""
         self._progress.setdefault(order.id, {})[look.run.id] = look
         self.tokens.note(order, self.sums(order).usage)
+
+
+def _lane_of(runs: Iterable[Run]) -> Lane:
+    """It is where the first is answered that is answered call by call; with none such it waits."""
+    specs = [run.spec for run in runs if run.state == "open"]
+    calls = [spec for spec in specs if spec.executor != "batch"]
+    first = next(iter(calls or specs), None)
+    if first is None:
+        return Lane("")
+    return Lane(f"{first.provider} {first.base_url or ''}", waits=not calls)
 
 
 def _count(counts: Counts, outcomes: Iterable[Any]) -> int:

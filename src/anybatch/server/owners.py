@@ -53,6 +53,12 @@ class Owners:
         self._terms = {key.owner: key for key in valid}  # the newest stands
         self.ask_for_keys = bool(self._settled or stored)
 
+    def is_known(self, owner: str) -> bool:
+        """Whether somebody may call as this owner now."""
+        if not self.ask_for_keys:
+            return owner == EVERYBODY
+        return owner in self._hashes.values()
+
     def terms_of(self, owner: str) -> ApiKey | None:
         """The newest key of an owner says how much it may ask for; None: as much as it likes."""
         return self._terms.get(owner)

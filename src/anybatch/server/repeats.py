@@ -122,6 +122,40 @@ class Repeats:
                 known = None  # it has not tried before
             return await self._made(owner, call, digest, known, make=make, find=find)
 
+    async def done_once(
+        self,
+        request: Request,
+        digest: str,
+        *,
+        do: Callable[[], Awaitable[str]],
+    ) -> str:
+        """What came of something that makes nothing which could be found again: a call that has a
+        name does it once. Who dies before that is written down has it done again."""
+
+        async def make(answers: Answers) -> str:
+            said = await do()
+            await asyncio.to_thread(self._store.note_answer, answers(said))
+            return said
+
+        async def find(said: str) -> str:
+            return said
+
+        if not request.headers.get(_NAME):
+            return await do()
+        return await self.once(request, digest, make=make, find=find)
+
+    async def alike(self, request: Request, do: Callable[[], Awaitable[T]]) -> T:
+        """The same for what says nothing but its path and comes to the same however often it is
+        done: it is done again, but not under the name of another call."""
+        done: list[T] = []
+
+        async def noted() -> str:
+            done.append(await do())
+            return ""
+
+        await self.done_once(request, "", do=noted)
+        return done[0] if done else await do()
+
     async def _owed(
         self,
         request: Request,

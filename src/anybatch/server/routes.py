@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from ..core.model import Api, Spec
 from ..errors import BadSettings
-from ..executors.embedded import PACKAGED
+from ..executors.embedded import PACKAGED, weights
+from ..providers import registry
 from ..providers.registry import checked_url
 from ..settings import Settings
 
@@ -53,7 +54,9 @@ class RouteTable(Sequence[Route]):
 
     def __init__(self, settings: Settings) -> None:
         self._routes = routes_of(settings)
-        self._providers = with_routes(settings, self._routes).providers
+        known = with_routes(settings, self._routes)
+        check_places(known, self._routes)
+        self._providers = known.providers
         self.settings = replace(settings, providers=_Live(lambda: self._providers))
         """In which the provider of each route is known by its name, now and later."""
 
@@ -63,7 +66,9 @@ class RouteTable(Sequence[Route]):
         Providers that no route names any more stay known: what was accepted is answered there.
         """
         routes = routes_of(settings)
-        self._providers = {**self._providers, **with_routes(settings, routes).providers}
+        known = with_routes(settings, routes)
+        check_places(known, routes)
+        self._providers = {**self._providers, **known.providers}
         self._routes = routes
 
     @overload
@@ -127,8 +132,42 @@ def with_routes(settings: Settings, routes: tuple[Route, ...]) -> Settings:
     return replace(settings, providers=providers)
 
 
+def check_places(settings: Settings, routes: Sequence[Route]) -> None:
+    """Raise BadSettings for a route at whose place nothing could ever be answered.
+
+    `settings` know the providers of all of them. Whether there is a key is seen when it is wanted:
+    the routes of other models are good without it.
+    """
+    for place, route in enumerate(routes, start=1):
+        if route is EMBEDDED:
+            continue  # nobody asked for it
+        try:
+            _check_place(settings, route)
+        except BadSettings as e:
+            raise BadSettings(f"{_where(place)}: {e}") from e
+
+
+def _check_place(settings: Settings, route: Route) -> None:
+    provider = registry.find(
+        route.provider,
+        configured=settings.providers,
+        base_url=route.base_url,
+        environment=settings.environment,
+    )
+    if provider.base_url is None and route.weights is not None:
+        weights(route.weights)
+    if route.executor == "batch" and provider.batch is None:
+        raise BadSettings(
+            f"provider {provider.name!r} has no batch API that we know of; leave executor out"
+        )
+
+
+def _where(place: int) -> str:
+    return f"[[routes]] number {place} in anybatch.toml"
+
+
 def _read(table: Mapping[str, Any], place: int) -> Route:
-    where = f"[[routes]] number {place} in anybatch.toml"
+    where = _where(place)
     known = (*_TEXTS, *_NUMBERS)
     for name, value in table.items():
         if name not in known:

@@ -49,6 +49,8 @@ class Supervisor:
         self._held: dict[str, str] = {}
         """Open orders that wait until their owner may use more tokens, each with the reason."""
         self._tidied: datetime | None = None
+        self._unwritten = False
+        """Whether the store could not be written when it last looked."""
         self._looked: float | None = None
         """When it last looked what there is to do, by the event loop's clock; None: it is not at
         work."""
@@ -69,12 +71,10 @@ class Supervisor:
             while not stop.is_set():
                 self._looked = loop.time()
                 self._orders.changed.clear()
-                await self._expire()
-                await self._hold()
+                await self._look_after_all()
                 for order in self._turns():
                     self._under_way[order.id] = order
                     tasks.create_task(self._go_on(order, stop))
-                await self._tidy()
                 await self._wait(stop)
             self._looked = None
         await self._orders.tokens.save()
@@ -84,6 +84,19 @@ class Supervisor:
         """Whether it goes on with orders."""
         now = asyncio.get_running_loop().time()
         return self._looked is not None and now - self._looked < _ALIVE_S
+
+    async def _look_after_all(self) -> None:
+        """What has to be done beside the orders themselves, as far as the store takes it now."""
+        try:
+            await self._expire()
+            await self._hold()
+            await self._tidy()
+        except StoreUnwritable as e:
+            if not self._unwritten:
+                log("store.unwritten", why=str(e)[:500])
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
     def _turns(self) -> list[Order]:
         now = self._clock.now()
@@ -97,7 +110,7 @@ class Supervisor:
         # Those that wait leave their places to others.
         at_work = {id: order for id, order in self._under_way.items() if id not in self._held}
         weight = self._orders.owners.weight_of
-        return turns.turns(waiting, at_work, weight=weight)
+        return turns.turns(waiting, at_work, weight=weight, lane=self._orders.lane_of)
 
     async def _wait(self, stop: asyncio.Event) -> None:
         """Until something is new, we are told to stop, or it is time to look at the clock."""
@@ -115,16 +128,16 @@ class Supervisor:
 
     async def _go_on(self, order: Order, stop: asyncio.Event) -> None:
         try:
-            if order.total is None:
-                await self._check(order)
-            elif await self._fulfil(order, stop):
-                await self._finish(order.id)
-        except StoreUnwritable:
-            raise  # nobody can go on
-        except UnknownRun:
-            await self._lose(order)
+            try:
+                if order.total is None:
+                    await self._check(order)
+                elif await self._fulfil(order, stop):
+                    await self._finish(order.id)
+            except UnknownRun:
+                await self._lose(order)
         except Exception as e:
-            # The other orders go on, whatever is wrong with this one.
+            # The other orders go on, whatever is wrong with this one. If the disk is full, all
+            # rest one after the other until there is room.
             log("order.rests", order=order.id, why=f"{type(e).__name__}: {e}"[:500])
             self._rests[order.id] = self._clock.now() + _REST
         finally:

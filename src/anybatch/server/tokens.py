@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from ..clock import Clock
 from ..core.model import Usage
 from ..core.served import Order, TokensUsed
+from ..errors import StoreUnwritable
 from ..store.served import ServedStore
 from .owners import Owners
 
@@ -165,16 +166,24 @@ class Tokens:
         return self._clock.now() + DAY
 
     async def save(self) -> None:
-        """Write down what is new, and forget what does not count any more."""
+        """Write down what is new, and forget what does not count any more.
+
+        Raises StoreUnwritable; what is new is so still.
+        """
         if not self._unsaved:
             return
-        unsaved = [
+        unsaved, self._unsaved = self._unsaved, defaultdict(int)
+        used = [
             TokensUsed(order_id=order_id, owner=owner, at=at, tokens=tokens)
-            for (order_id, owner, at), tokens in self._unsaved.items()
+            for (order_id, owner, at), tokens in unsaved.items()
         ]
-        self._unsaved.clear()
         before = self._clock.now() - DAY - _STRETCH
-        await asyncio.to_thread(self._store.add_tokens_used, unsaved, forget_before=before)
+        try:
+            await asyncio.to_thread(self._store.add_tokens_used, used, forget_before=before)
+        except StoreUnwritable:
+            for what, tokens in unsaved.items():
+                self._unsaved[what] += tokens
+            raise
 
 
 def _stretch_of(moment: datetime) -> datetime:

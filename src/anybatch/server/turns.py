@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from ..core.served import Order
 
 AT_ONCE = 8
-"""Orders whose requests are answered at once."""
+"""Orders whose requests are answered at once in one place."""
 LARGE_BYTES = 4_000_000
 """An order with a longer input is a large one."""
 LARGE_AT_ONCE = 6
@@ -15,6 +16,8 @@ FIRSTS_AT_ONCE = 8
 """So many more, of owners who have no other one under way: else who came first with many orders
 that take days would keep all others out for as long."""
 CHECKS_AT_ONCE = 2
+WAITING_TIMES = 8
+"""So many times as many at once where they only wait: for the end of a provider's batches."""
 
 Weight = Callable[[str], int]
 """How many orders of an owner are worked on for one of an owner that weighs 1."""
@@ -25,12 +28,26 @@ def alike(owner: str) -> int:
     return 1
 
 
+class Lane(NamedTuple):
+    """Where an order is answered. It keeps none out that is answered elsewhere."""
+
+    place: str
+    waits: bool = False
+    """Whether it only waits there, for a provider's batches: that takes no turn of others."""
+
+
+def everywhere(order: Order) -> Lane:
+    """For orders that are all answered in one place."""
+    return Lane("")
+
+
 def turns(
     waiting: Iterable[Order],
     under_way: Mapping[str, Order],
     *,
     at_once: int = AT_ONCE,
     weight: Weight = alike,
+    lane: Callable[[Order], Lane] = everywhere,
 ) -> list[Order]:
     """Those of `waiting`, the oldest first, that begin now beside those under way.
 
@@ -47,11 +64,28 @@ def turns(
     chosen += _fair(checks, going, weight, places=CHECKS_AT_ONCE - busy, large=CHECKS_AT_ONCE)
     works = [order for order in asked if order.total is not None and order not in ending]
     going = [order for order in going if order.total is not None and not _is_ending(order)]
-    begun = _fair(works, going, weight, places=at_once - len(going), large=LARGE_AT_ONCE)
-    chosen += begun
-    going += begun
-    chosen += _firsts(works, going, places=at_once + FIRSTS_AT_ONCE - len(going))
+    for where, here in _by_lane(works, lane).items():
+        beside = [order for order in going if lane(order) == where]
+        chosen += _of_lane(here, beside, weight, at_once, times=WAITING_TIMES if where.waits else 1)
     return chosen
+
+
+def _by_lane(orders: Iterable[Order], lane: Callable[[Order], Lane]) -> dict[Lane, list[Order]]:
+    found: dict[Lane, list[Order]] = {}
+    for order in orders:
+        found.setdefault(lane(order), []).append(order)
+    return found
+
+
+def _of_lane(
+    waiting: list[Order], going: list[Order], weight: Weight, at_once: int, *, times: int
+) -> list[Order]:
+    """Those that begin in one lane, in which so many times as many go on at once."""
+    places = times * at_once - len(going)
+    begun = _fair(waiting, going, weight, places=places, large=times * LARGE_AT_ONCE)
+    going = [*going, *begun]
+    more = times * (at_once + FIRSTS_AT_ONCE) - len(going)
+    return [*begun, *_firsts(waiting, going, places=more)]
 
 
 def _firsts(waiting: list[Order], going: list[Order], *, places: int) -> list[Order]:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
 from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from ..core import webhooks as core
 from ..core.addresses import BadAddress
 from ..core.webhooks import WebhookEndpoint, WebhookEvent
+from ..store.values import as_json
 from ..wire import openai_asked as asking
 from ..wire import openai_webhooks as wire
 from ..wire.openai_asked import Refused
@@ -212,7 +214,11 @@ class WebhookCalls:
     async def test(self, request: Request) -> Response:
         endpoint = await self._endpoint(request)
         event_type = wire.read_test(await take_body(request, most=MAX_BODY_BYTES))
-        status = await self._try_out(endpoint, event_type)
+
+        async def tried() -> str:
+            return str(await self._try_out(endpoint, event_type))
+
+        status = int(await self._repeats.done_once(request, digest_of(event_type), do=tried))
         answer = wire.write_test(endpoint.id, event_type=event_type, status=status)
         return json_answer(answer)
 
@@ -254,17 +260,23 @@ class WebhookCalls:
     async def replay(self, request: Request) -> Response:
         endpoint = await self._endpoint(request)
         asked = wire.read_replay(await take_body(request, most=MAX_BODY_BYTES))
-        if endpoint.status == "disabled":
-            raise Refused(400, "The webhook endpoint is disabled.", headers=FINAL)
-        replay = partial(
-            self._store.replay_webhooks,
-            now=self._clock.now(),
-            events=asked.event_ids,
-            since=asked.since,
-            endpoint_id=endpoint.id,
-        )
-        sent = [each.event_id for each in await asyncio.to_thread(replay)]
-        self._webhooks.news.set()
+
+        async def replayed() -> str:
+            if endpoint.status == "disabled":
+                raise Refused(400, "The webhook endpoint is disabled.", headers=FINAL)
+            replay = partial(
+                self._store.replay_webhooks,
+                now=self._clock.now(),
+                events=asked.event_ids,
+                since=asked.since,
+                endpoint_id=endpoint.id,
+            )
+            sent = [each.event_id for each in await asyncio.to_thread(replay)]
+            self._webhooks.news.set()
+            return as_json(sent)
+
+        said = await self._repeats.done_once(request, digest_of(asked), do=replayed)
+        sent = msgspec.json.decode(said, type=list[str])
         return json_answer(wire.write_replayed(sent, endpoint_id=endpoint.id))
 
     async def event_types(self, request: Request) -> Response:

@@ -79,10 +79,13 @@ class Webhooks:
         async with asyncio.TaskGroup() as tasks:
             while not stop.is_set():
                 self.news.clear()
-                for delivery, endpoint in await self._due():
-                    self._under_way.add((delivery.event.id, endpoint.id))
-                    tasks.create_task(self._send(delivery, endpoint))
-                await self._tidy()
+                try:
+                    for delivery, endpoint in await self._due():
+                        self._under_way.add((delivery.event.id, endpoint.id))
+                        tasks.create_task(self._send(delivery, endpoint))
+                    await self._tidy()
+                except StoreUnwritable as e:
+                    log("webhook.unwritten", why=str(e)[:300])
                 await self._wait(stop)
             self.caller.hurry(_PATIENCE_S)
 
@@ -124,6 +127,18 @@ class Webhooks:
     # --- one delivery ---
 
     async def _send(self, delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> None:
+        way = (delivery.event.id, endpoint.id)
+        try:
+            await self._try(delivery, endpoint)
+        except StoreUnwritable as e:
+            # Nobody will know of this try: it is made again, but not at once.
+            log("webhook.unwritten", **_named(delivery), why=str(e)[:300])
+            asyncio.get_running_loop().call_later(_REST.total_seconds(), self._end, way)
+        else:
+            self._end(way)
+
+    async def _try(self, delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> None:
+        """Raises StoreUnwritable."""
         try:
             body = write_event(delivery.event)
             outcome = await self.post(endpoint, delivery.event.id, body)
@@ -131,15 +146,17 @@ class Webhooks:
         except Interrupted:
             log("webhook.interrupted", **_named(delivery))  # the next server sends it again
         except StoreUnwritable:
-            raise  # nobody can go on
+            raise
         except Exception as e:
             # The others are sent, whatever is wrong with this one.
             log("webhook.rests", **_named(delivery), why=f"{type(e).__name__}: {e}"[:300])
             await asyncio.to_thread(self._rest, delivery)
-        finally:
-            self._under_way.discard((delivery.event.id, endpoint.id))
-            self._tried.add((delivery.event.id, endpoint.id))
-            self.news.set()
+
+    def _end(self, way: Way) -> None:
+        """It may be sent again."""
+        self._under_way.discard(way)
+        self._tried.add(way)
+        self.news.set()
 
     def _rest(self, delivery: WebhookDelivery) -> None:
         rests = replace(delivery, due_at=self._clock.now() + _REST)

@@ -42,16 +42,17 @@ class RequestWriter:
     def __init__(self, folder: Path, *, probe: Probe) -> None:
         self._folder = folder
         self._probe = probe
-        self._open = ExitStack()
-        self._bodies = self._create("requests.jsonl", name="requests")
-        self._index = self._create("requests.index", name="index")
+        with ExitStack() as opened:
+            self._bodies = opened.enter_context(self._new("requests.jsonl", name="requests"))
+            self._index = opened.enter_context(self._new("requests.index", name="index"))
+            self._opened = opened.pop_all()
         self._lines: list[bytes] = []
         self._entries = bytearray()
         self._offset = self._flushed = 0
         self.count = 0
 
-    def _create(self, file: str, *, name: str) -> NewFile:
-        return self._open.enter_context(NewFile(self._folder / file, name=name, probe=self._probe))
+    def _new(self, file: str, *, name: str) -> NewFile:
+        return NewFile(self._folder / file, name=name, probe=self._probe)
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +60,7 @@ class RequestWriter:
     def __exit__(
         self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._open.close()
+        self._opened.close()
 
     def add(self, requests: Sequence[Rendered]) -> None:
         """Append these requests; each one's number is how many came before it."""

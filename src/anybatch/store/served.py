@@ -1,7 +1,7 @@
 """The store of a server: runs, and what its clients gave and asked for."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -61,6 +61,11 @@ class ServedStore(WebhookStore):
             values = msgspec.structs.asdict(answered)
             self._run("note_answer", **(values | {"at": seconds(answered.at)}))
 
+    def note_answer(self, answered: Answered | None) -> None:
+        """Write it down where nothing else was made."""
+        with self._transaction():
+            self._note(answered)
+
     def answer_to(self, call: str, *, owner: str, since: datetime) -> Answered | None:
         """What this call made that was not made before then; None: nothing."""
         asked = {"owner": owner, "call": call, "since": seconds(since)}
@@ -92,25 +97,34 @@ class ServedStore(WebhookStore):
         *,
         now: datetime,
         most: int,
+        purposes: Collection[str],
         after: str | None = None,
-        purpose: str | None = None,
         newest_first: bool = True,
     ) -> list[StoredFile] | None:
-        """At most so many of an owner's files, behind the one with id `after`; None: it has none
-        of that id. A `purpose` with a dot in it is another protocol's, and has to be asked for."""
+        """At most so many of an owner's files for any of `purposes`, behind the one with id
+        `after`, which may have been deleted lately; None: there was none of that id."""
         name = "files_newest_first" if newest_first else "files_oldest_first"
         place = _LAST if newest_first else 0
+        whose = {"owner": owner, "purposes": as_json(tuple(purposes))}
         if after is not None:
-            known = self._found(_place, "place_of_file", id=after, owner=owner)
+            known = self._found(_place, "place_of_file", id=after, **whose)
             if not known:
                 return None
             (place,) = known
-        asked = {"purpose": purpose, "now": seconds(now), "most": most}
-        return self._found(_file_of, name, owner=owner, after=place, **asked)
+        return self._found(_file_of, name, after=place, now=seconds(now), most=most, **whose)
 
-    def delete_file(self, file_id: str, *, owner: str) -> bool:
+    def delete_file(self, file_id: str, *, owner: str, now: datetime) -> bool:
         """False if it is not there."""
-        return self._run_alone("delete_file", id=file_id, owner=owner) == 1
+        with self._transaction():
+            return self._delete_file(file_id, owner=owner, now=now)
+
+    def _delete_file(self, file_id: str, *, owner: str, now: datetime) -> bool:
+        self._run("keep_place_of_file", id=file_id, owner=owner, now=seconds(now))
+        return self._run("delete_file", id=file_id, owner=owner) == 1
+
+    def forget_places(self, before: datetime) -> None:
+        """Nobody goes on with a list behind what was deleted before then."""
+        self._run_alone("forget_places", before=seconds(before))
 
     def outlived_files(self, now: datetime) -> list[StoredFile]:
         """Files whose time is over, some at a time."""
@@ -152,7 +166,12 @@ class ServedStore(WebhookStore):
         return set(self._found(_id, "upload_part_ids"))
 
     def end_upload(
-        self, upload: Upload, status: UploadStatus, *, file: StoredFile | None = None
+        self,
+        upload: Upload,
+        status: UploadStatus,
+        *,
+        file: StoredFile | None = None,
+        answered: Answered | None = None,
     ) -> bool:
         """Take no more parts; False if that was so already. With the `file` that it has become."""
         with self._transaction():
@@ -162,6 +181,7 @@ class ServedStore(WebhookStore):
             if file is not None:
                 self._run("add_file", **_file_values(file))
             self._run("forget_parts", upload_id=upload.id)
+            self._note(answered)
         return True
 
     def outlived_uploads(self, now: datetime) -> list[Upload]:
@@ -192,8 +212,8 @@ class ServedStore(WebhookStore):
         after: str | None = None,
         newest_first: bool = True,
     ) -> list[Order] | None:
-        """At most so many of an owner's orders by one protocol, behind the one with id `after`;
-        None: it has none of that id."""
+        """At most so many of an owner's orders by one protocol, behind the one with id `after`,
+        which may have been deleted; None: there was none of that id."""
         place = _LAST if newest_first else 0
         if after is not None:
             known = self._found(_place, "place_of_order", id=after, owner=owner, face=face)
@@ -223,7 +243,7 @@ class ServedStore(WebhookStore):
                 self._tell(event_of(order))
         return True
 
-    def delete_order(self, order: Order, *, files: Sequence[str]) -> bool:
+    def delete_order(self, order: Order, *, files: Sequence[str], now: datetime) -> bool:
         """Forget an order that has ended, these `files` and its runs; False if it is not there.
 
         What lies in the files is not removed.
@@ -233,7 +253,7 @@ class ServedStore(WebhookStore):
             if self._run("delete_order", id=order.id, owner=order.owner, face=order.face) != 1:
                 return False
             for file_id in files:
-                self._run("delete_file", id=file_id, owner=order.owner)
+                self._delete_file(file_id, owner=order.owner, now=now)
         return True
 
     def ended_orders(self, before: datetime) -> list[Order]:

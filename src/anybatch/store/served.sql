@@ -1,7 +1,9 @@
 -- add_file --
--- Write down a file that lies where it belongs.
-insert into files (id, owner, name, purpose, size, crc, created_at, expires_at)
-values (:id, :owner, :name, :purpose, :size, :crc, :created_at, :expires_at);
+-- Write down a file that lies where it belongs. It takes no place that a deleted one had.
+insert into files (rowid, id, owner, name, purpose, size, crc, created_at, expires_at)
+select 1 + max(
+    coalesce((select max(rowid) from files), 0), coalesce((select max(place) from files_gone), 0)
+), :id, :owner, :name, :purpose, :size, :crc, :created_at, :expires_at;
 
 -- file_by_id --
 -- One file, as its owner sees it until its time is over.
@@ -11,20 +13,33 @@ where id = :id and owner = :owner and (expires_at is null or expires_at > :now);
 -- files_newest_first --
 -- A page of an owner's files, behind the one with this number.
 select * from files
-where owner = :owner and rowid < :after and (purpose = :purpose or (:purpose is null and instr(purpose, '.') = 0))
+where owner = :owner and rowid < :after and purpose in (select value from json_each(:purposes))
   and (expires_at is null or expires_at > :now)
 order by rowid desc limit :most;
 
 -- files_oldest_first --
 -- The same from the other end.
 select * from files
-where owner = :owner and rowid > :after and (purpose = :purpose or (:purpose is null and instr(purpose, '.') = 0))
+where owner = :owner and rowid > :after and purpose in (select value from json_each(:purposes))
   and (expires_at is null or expires_at > :now)
 order by rowid limit :most;
 
 -- place_of_file --
--- Where a file stands in its owner's list.
-select rowid as place from files where id = :id and owner = :owner;
+-- Where a file stands in its owner's list, or stood.
+select rowid as place from files
+where id = :id and owner = :owner and purpose in (select value from json_each(:purposes))
+union all
+select place from files_gone
+where id = :id and owner = :owner and purpose in (select value from json_each(:purposes));
+
+-- keep_place_of_file --
+-- Where a file stood that is deleted now: who walks a list goes on from there.
+insert into files_gone (place, id, owner, purpose, at)
+select rowid, id, owner, purpose, :now from files where id = :id and owner = :owner;
+
+-- forget_places --
+-- Nobody goes on from there any more.
+delete from files_gone where at <= :before;
 
 -- delete_file --
 -- Forget a file.
@@ -112,8 +127,9 @@ select * from orders where owner = :owner and face = :face and rowid > :after
 order by rowid limit :most;
 
 -- place_of_order --
--- Where an order stands in its owner's list.
-select rowid as place from orders where id = :id and owner = :owner and face = :face;
+-- Where an order stands in its owner's list, or stood.
+select rowid as place from orders
+where id = :id and owner = :owner and face in (:face, 'deleted ' || :face);
 
 -- open_orders --
 -- What is not over yet, the oldest first.
@@ -131,7 +147,7 @@ update orders set runs = '[]' where id = :id and ended_at is not null;
 
 -- delete_order --
 -- An order that has ended is nobody's any more; what it has used still counts.
-update orders set face = '', runs = '[]', asked = '{}', output_file = null, error_file = null
+update orders set face = 'deleted ' || face, runs = '[]', asked = '{}', output_file = null, error_file = null
 where id = :id and owner = :owner and face = :face and ended_at is not null;
 
 -- note_answer --

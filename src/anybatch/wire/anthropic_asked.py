@@ -100,6 +100,8 @@ class RequestSplitter:
 
     def end(self) -> None:
         """Raises Refused for a body that is not whole, or has no requests."""
+        if self._state == "head" and _is_whole(self._rest):
+            raise _no_batch()
         if self._state != "end":
             raise Refused(400, "The body ends before its JSON is complete.")
         if not self.count:
@@ -165,6 +167,15 @@ class RequestSplitter:
         self._names.add(name)
         line = write_request("anthropic.messages", name, bytes(read.params))
         return bytes(one_line(line)) + b"\n"
+
+
+def _is_whole(body: bytes) -> bool:
+    """Whether it is JSON from its beginning to its end, whatever it says."""
+    try:
+        msgspec.json.decode(body)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _no_batch() -> Refused:
