@@ -112,9 +112,7 @@ async def test_what_is_done_beside_the_orders_waits_for_the_store_as_well(
     assert ended.status == "expired"
 
 
-def test_what_cannot_be_taken_in_is_refused_for_now(
-    tmp_path: Path, endpoint: FakeEndpoint
-) -> None:
+def test_what_cannot_be_taken_in_is_refused_for_now(tmp_path: Path, endpoint: FakeEndpoint) -> None:
     refusing = Refusing("store.transaction", 0)
     asked = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
     with served(tmp_path, endpoint, probe=refusing) as url, client_of(url) as client:
