@@ -73,7 +73,7 @@ def test_a_run_of_three_batches_and_two_waves_dies_anywhere(three_batches: NewWo
     assert {name for name, _ in deaths} >= SUBMITTING | {"journal.fsync", "numbers.write"}
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_the_recovery_dies_too(seed: int, three_batches: NewWorld) -> None:
     chance = random.Random(seed)
 

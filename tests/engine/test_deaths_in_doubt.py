@@ -30,7 +30,7 @@ LOST: dict[str, Fault] = {
 PROVIDERS = ("openai", "anthropic", "gemini", "vertex")
 SUBMITTED = ("http.send", "http.receive", "upload.write", "store.transaction", "journal.*")
 """Exchanges with the provider, and what is written between them."""
-DEATHS = 3
+DEATHS = 2
 """So many of each case are tried by default, as far apart as they can be."""
 
 
