@@ -80,7 +80,7 @@ def test_an_upload_that_broke_off_is_begun_anew(file: Upload) -> None:
         [ok({})],
         [BEGUN, refusal(429)],
         [BEGUN, ok({"file": {"displayName": "mine"}})],
-        [BEGUN, refusal(400), ok({}), BEGUN, refusal(400)],
+        [BEGUN, refusal(400), *[ok({}), BEGUN, refusal(400)] * 2],
     ],
 )
 def test_an_upload_that_is_not_taken_is_refused(replies: list[Reply], file: Upload) -> None:

@@ -126,7 +126,7 @@ def test_an_upload_that_is_not_known_any_more_is_begun_anew(status: int, file: U
         [refusal(404)],
         [Reply(status=200, body=b"")],
         [BEGUN, refusal(429)],
-        [BEGUN, refusal(404), BEGUN, refusal(404)],
+        [BEGUN, refusal(404), BEGUN, refusal(404), BEGUN, refusal(404)],
         [BEGUN, more(0), more(0)],
         [BEGUN, ok(kept("x", size=4))],
         [BEGUN, ok({})],

@@ -74,6 +74,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return 200 <= self.status < 300
 
 
+BEGUN_ANEW = 2
+"""So often an upload in parts is begun once more that the service does not know any more."""
 TOO_LARGE = 413
 """Nobody says this of what was taken: neither the service nor a proxy before it."""
 _TOO_LARGE = ("file is too large",)

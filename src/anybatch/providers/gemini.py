@@ -13,7 +13,7 @@ from ..wire import gemini_files as files
 from ..wire.batch import RemoteBatch
 from ..wire.gemini import batch_path_of, read_failure
 from . import schemas
-from .flow import Call, Flow, Refused, Reply, Upload, accept, paged, reaches_back, read
+from .flow import BEGUN_ANEW, Call, Flow, Refused, Reply, Upload, accept, paged, reaches_back, read
 from .gemini_rules import RULES
 from .provider import BatchApi, Provider, Submission, Tiers, Uploaded, Within
 
@@ -35,11 +35,12 @@ def upload(file: Upload) -> Flow[str]:
     did arrive. Then what came of the first time is taken, or the upload begun anew.
     """
     sent = yield from _sent(file)
-    if sent.status in _UNWANTED:
-        known = yield from find_upload(file.name)
-        if known:
-            return known[0]
-        sent = yield from _sent(file)
+    for _ in range(BEGUN_ANEW):
+        if sent.status in _UNWANTED:
+            known = yield from find_upload(file.name)
+            if known:
+                return known[0]
+            sent = yield from _sent(file)
     name = read(sent, files.read_file, failure=read_failure).name
     if name is None:
         raise Refused("server_error", Failure(message="the upload got no name"), status=sent.status)

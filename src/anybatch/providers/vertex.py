@@ -25,7 +25,19 @@ from ..wire.gcs import Place
 from ..wire.gemini import read_failure
 from . import schemas
 from .asked import Asked
-from .flow import SLACK, Call, Flow, ReadFailure, Refused, Reply, Upload, accept, paged, read
+from .flow import (
+    BEGUN_ANEW,
+    SLACK,
+    Call,
+    Flow,
+    ReadFailure,
+    Refused,
+    Reply,
+    Upload,
+    accept,
+    paged,
+    read,
+)
 from .provider import BatchApi, Provider, Submission, Tiers, Uploaded
 from .vertex_rules import RULES
 
@@ -56,8 +68,9 @@ def upload(folder: Place, file: Upload) -> Flow[str]:
     place = Place(folder.bucket, folder.name + file.name)
     size = file.path.stat().st_size
     sent = yield from _sent(file, place, size)
-    if sent.status in _GONE:
-        sent = yield from _sent(file, place, size)
+    for _ in range(BEGUN_ANEW):
+        if sent.status in _GONE:
+            sent = yield from _sent(file, place, size)
     kept = read(sent, gcs.read_object, failure=_about(place.uri))
     if kept.size is not None and kept.size != size:
         said = Failure(message=f"{place.uri} has {kept.size:,} bytes of {size:,}")
