@@ -39,6 +39,7 @@ class Null:
 
     window = 1_000
     backlog = 0
+    drains = False
     waiting: str | None = None
 
     async def answer(
