@@ -4,7 +4,7 @@ import pytest
 
 from anybatch.testing import FakeGemini
 
-from .judging import Visit, all_judges_of, kinds, visited
+from .judging import Visit, all_judges_of, judges_of, kinds, visited
 
 JAVASCRIPT = "google-genai-js-3"
 
@@ -17,6 +17,10 @@ def refusal_of(judge: str) -> str:
 @pytest.fixture(scope="module", params=all_judges_of("google-genai"))
 def visit(request: pytest.FixtureRequest) -> Visit:
     return visited(request.param, "gemini_life", FakeGemini)
+
+
+of_python = pytest.mark.parametrize("visit", judges_of("google-genai"), indirect=True)
+"""JavaScript has no types left when it runs, and no second client."""
 
 
 def test_the_judge_is_of_the_major_it_is_named_after(visit: Visit) -> None:
@@ -138,9 +142,8 @@ def test_a_call_is_answered(visit: Visit) -> None:
     assert visit["call"] == "echo: hi"
 
 
+@of_python
 def test_what_is_told_is_as_the_sdks_own_types_have_it(visit: Visit) -> None:
-    if "typed" not in visit.told:
-        pytest.skip("JavaScript has no types left when it runs")
     typed = visit["typed"]
 
     for name in ("file", "answer", "error", "inline answer", "inline error"):
@@ -148,7 +151,6 @@ def test_what_is_told_is_as_the_sdks_own_types_have_it(visit: Visit) -> None:
     assert typed["batch"] is True
 
 
+@of_python
 def test_a_client_that_does_not_block_goes_the_same_way(visit: Visit) -> None:
-    if "asynchronous" not in visit.told:
-        pytest.skip("JavaScript has no other client")
     assert visit["asynchronous"] == {"names": ["a"], "listed": True, "gone": 404}

@@ -4,7 +4,7 @@ import pytest
 
 from anybatch.testing import FakeOpenAI
 
-from .judging import Visit, all_judges_of, kinds, visited
+from .judging import Visit, all_judges_of, judges_of, kinds, visited
 
 RENAMED = {"openai-js-7": {"half": "NotFoundError", "late": "APIConnectionTimeoutError"}}
 """What JavaScript's calls differently. Of an answer that breaks off, it goes by the status."""
@@ -13,6 +13,10 @@ RENAMED = {"openai-js-7": {"half": "NotFoundError", "late": "APIConnectionTimeou
 @pytest.fixture(scope="module", params=all_judges_of("openai"))
 def visit(request: pytest.FixtureRequest) -> Visit:
     return visited(request.param, "openai_life", FakeOpenAI)
+
+
+of_python = pytest.mark.parametrize("visit", judges_of("openai"), indirect=True)
+"""JavaScript has no types left when it runs, and no second client."""
 
 
 def test_the_judge_is_of_the_major_it_is_named_after(visit: Visit) -> None:
@@ -142,17 +146,15 @@ def test_a_large_result_comes_in_pieces(visit: Visit) -> None:
     assert visit["large"] == {"names": 200, "once": True, "all of it": True, "in pieces": True}
 
 
+@of_python
 def test_what_is_told_is_as_the_sdks_own_types_have_it(visit: Visit) -> None:
-    if "typed" not in visit.told:
-        pytest.skip("JavaScript has no types left when it runs")
     typed = {name: seen for name, seen in visit["typed"].items() if name != "line"}
 
     assert len(typed) == 9
     assert {name: seen["wrong"] for name, seen in typed.items() if seen["wrong"]} == {}
 
 
+@of_python
 def test_a_client_that_does_not_block_goes_the_same_way(visit: Visit) -> None:
-    if "asynchronous" not in visit.told:
-        pytest.skip("JavaScript has no other client")
     assert visit["asynchronous"]["names"] == ["a"]
     assert visit["asynchronous"]["gone"] == "NotFoundError"
