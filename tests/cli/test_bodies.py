@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_each_row_has_a_line_as_the_service_writes_them(home: Path, endpoint: Fa
     assert [list(line) for line in lines] == [["id", "custom_id", "response", "error"]] * 3
     assert [number_in(line["custom_id"]) for line in lines] == [0, 1, 2]
     assert {line["response"]["status_code"] for line in lines} == {200}
-    # What the service called them is not kept, and nothing is made up.
+    # A call has no line of its own, and nothing is made up.
     assert {(line["id"], line["response"]["request_id"]) for line in lines} == {(None, None)}
 
 
@@ -128,6 +129,39 @@ def test_the_lines_are_those_of_the_provider_and_answers_byte_for_byte(
     assert [number_in(one.custom_id or "") for one in said] == [0, 1, 2]
     assert [one.body for one in said] == [bytes(one.body) for one in kept if one is not None]
     assert {one.status for one in said} == {200}
+
+
+def test_what_a_batch_returned_is_the_providers_own_line_to_the_byte(home: Path) -> None:
+    with FakeOpenAI(rows=matching("two", Status(400, message="not today"))) as fake:
+        ask = ["--prompt", "Say {{ text }}", "--model", "openai/m", "--executor", "batch"]
+        anybatch("run", "in.csv", *ask, "--base-url", fake.base_url, "--keep-remote", home=home)
+        batch = json.loads(get(f"{fake.base_url}/batches"))["data"][0]
+        files = [batch["output_file_id"], batch["error_file_id"]]
+        theirs = [get(f"{fake.base_url}/files/{file}/content").splitlines() for file in files]
+
+    lines = anybatch("results", "--bodies", home=home).stdout.encode().splitlines()
+
+    assert sorted(lines) == sorted(theirs[0] + theirs[1])
+    assert len(lines) == 3
+
+
+def test_an_error_that_anthropic_returned_is_whole(home: Path) -> None:
+    with FakeAnthropic(rows=matching("two", Status(400, message="not today"))) as fake:
+        ask = ["--prompt", "Say {{ text }}", "--model", "anthropic/m", "--executor", "batch"]
+        anybatch("run", "in.csv", *ask, "--base-url", fake.base_url, "--keep-remote", home=home)
+        id = json.loads(get(f"{fake.base_url}/messages/batches"))["data"][0]["id"]
+        theirs = get(f"{fake.base_url}/messages/batches/{id}/results").splitlines()
+
+    lines = anybatch("results", "--bodies", home=home).stdout.encode().splitlines()
+
+    assert sorted(lines) == sorted(theirs)
+    assert json.loads(lines[1])["result"]["error"]["request_id"]
+
+
+def get(url: str) -> bytes:
+    said = {"Authorization": "Bearer k", "x-api-key": "k", "anthropic-version": "2023-06-01"}
+    with urlopen(Request(url, headers=said), timeout=10) as reply:
+        return bytes(reply.read())
 
 
 def test_bodies_can_go_to_a_file(home: Path, endpoint: FakeEndpoint) -> None:

@@ -14,7 +14,7 @@ from anybatch.wire.openai_batch import read_line
 LINES: dict[str, tuple[object, ResultLine]] = {
     "an answer": (
         {"id": "b-1", "custom_id": "r1", "response": {"status_code": 200, "body": {"a": 1}}},
-        ResultLine(custom_id="r1", status=200, body=b'{"a":1}'),
+        ResultLine(custom_id="r1", line_id="b-1", status=200, body=b'{"a":1}'),
     ),
     "a refusal": (
         {"custom_id": "r1", "response": {"status_code": 422, "body": {"m": 1}}, "error": "no"},

@@ -1,24 +1,24 @@
 """`anybatch results --bodies`: what the service answered, in its own lines of results.
 
-Answers are byte for byte as they came. Of what failed, the service's words are kept; the ids that
-it gave to lines and replies are not.
+Answers are byte for byte as they came. Lines that a batch returned have their ids again and errors
+their bodies; what was called in real time has neither, and nothing is made up.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from ..core.model import Api, Result
-from ..core.served import Ending
-from ..core.states import Outcome, exit_code
+from ..core.model import NO_BODY, Api, Failure, Result
+from ..core.states import exit_code
 from ..datasets.sink import LINES, open_sink
 from ..errors import UsageError
-from ..wire import anthropic_served, gemini_served, openai_served
+from ..wire import anthropic_batch, gemini_batch, openai_batch
+from ..wire.batch import ResultLine
+from ..wire.openai import said
 from .work import find_here
 
 _AT_ONCE = 256
-_UNRUN: Mapping[Outcome, Ending] = {"expired": "expired", "cancelled": "cancelled"}
 
 
 def bodies_command(word: str, store: Path | None, out: str, *, force: bool) -> int:
@@ -27,8 +27,8 @@ def bodies_command(word: str, store: Path | None, out: str, *, force: bool) -> i
         raise UsageError(f"--bodies are JSON lines; name the file .jsonl, not {out!r}")
     workspace, run = find_here(word, store)
     lines = (
-        _line(run.spec.api, n, name, result)
-        for n, (name, result) in enumerate(workspace.named_results(run))
+        _line(run.spec.api, name, result) + b"\n"
+        for name, result in workspace.named_results(run)
         if result is not None
     )
     if not _written(lines, out, force=force):
@@ -46,13 +46,28 @@ def _written(lines: Iterator[bytes], out: str, *, force: bool) -> bool:
     return not sink.was_there
 
 
-def _line(api: Api, n: int, name: str, result: Result) -> bytes:
+def _line(api: Api, name: str, result: Result) -> bytes:
     """A line of results, as those have it whose api it is."""
-    ending = _UNRUN.get(result.outcome, "completed")
+    returned = _returned(name, result)
     match api:
         case "anthropic.messages":
-            return anthropic_served.write_line(name, result, ending=ending).line
+            return anthropic_batch.write_line(returned)
         case "gemini.generate" | "gemini.embed":
-            return gemini_served.write_line(name, result, ending=ending, inline=False).line
+            return gemini_batch.write_line(returned)
         case _:
-            return openai_served.write_line(name, result, order=None, n=n, ending=ending).line
+            return openai_batch.write_line(returned)
+
+
+def _returned(name: str, result: Result) -> ResultLine:
+    """The line that it was, as far as it is kept."""
+    is_kept, why = result.body != NO_BODY, result.failure
+    is_reply = result.status is not None and (is_kept or not 200 <= result.status < 300)
+    return ResultLine(
+        custom_id=name,
+        line_id=result.line_id,
+        request_id=result.request_id,
+        status=result.status if is_reply else None,
+        body=bytes(result.body) if is_kept else b"",
+        outcome=None if is_reply else result.outcome,
+        failure=why and Failure(message=said(why), code=why.code),
+    )

@@ -96,11 +96,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     status: int | None = None
     """The HTTP status, where there was one."""
     body: msgspec.Raw = NO_BODY
-    """The answer's JSON as it came."""
+    """The answer's JSON as it came; of a reply that is none, only what a batch returned."""
     failure: Failure | None = None
     usage: Usage = Usage()
     model: str | None = None
     """The model that the answer says it is from."""
+    line_id: str | None = None
+    """What the provider calls the line of its results."""
+    request_id: str | None = None
+    """What the provider calls the call behind it: its support asks for that."""
     tries: int = 1
     ms: int = 0
     """From the first send to the last byte, waiting between tries included."""

@@ -3,11 +3,14 @@
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..core.model import NO_BODY, Failure, Request, Result, Spec
 from ..core.schema import Checker
 from ..providers.flow import Reply
 from ..wire.apis import wire_of
+from ..wire.batch import ResultLine
+from ..wire.reading import is_object
 
 
 class Reader:
@@ -38,6 +41,13 @@ class Reader:
             usage=answer.usage,
             model=answer.model,
         )
+
+    def as_returned(self, result: Result, line: ResultLine) -> Result:
+        """The same with all of the provider's words of it: its ids, and the body of an error."""
+        body = result.body
+        if line.status is not None and not 200 <= line.status < 300:
+            body = _kept(line.body, malformed=not is_object(line.body))
+        return replace(result, line_id=line.line_id, request_id=line.request_id, body=body)
 
     def value(self, result: Result) -> Any:
         """The answer of a result that succeeded: a text, a schema's value, or numbers."""

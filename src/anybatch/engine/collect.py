@@ -169,11 +169,13 @@ class Collected:
 
     def _result(self, request: Request, line: ResultLine) -> Result:
         if line.outcome is None and line.status is not None:
-            return self._reader.read(request, Reply(status=line.status, body=line.body))
-        outcome = line.outcome or "server_error"
-        if outcome == "cancelled" and not self._remote.cancelled:
-            outcome = "expired"  # by somebody else, or by the provider: the row is still wanted
-        return Result(n=request.n, outcome=outcome, failure=line.failure)
+            result = self._reader.read(request, Reply(status=line.status, body=line.body))
+        else:
+            outcome = line.outcome or "server_error"
+            if outcome == "cancelled" and not self._remote.cancelled:
+                outcome = "expired"  # by somebody else, or by the provider: it is still wanted
+            result = Result(n=request.n, outcome=outcome, failure=line.failure)
+        return self._reader.as_returned(result, line)
 
     @property
     def _remote(self) -> Remote:

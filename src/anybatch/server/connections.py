@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ..errors import BadSettings
-from ..wire.openai_asked import write_error
+from ..wire.openai import write_error
 from .log import log
 from .together import Together
 

@@ -1,6 +1,5 @@
 """Anthropic's message batches as a server says them; `anthropic_batch` reads what it writes."""
 
-import re
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,11 +10,11 @@ from ..core.served import Ending, Order
 from . import anthropic_batch as wire
 from .anthropic_batch import write_batches, write_deleted
 from .batch import RemoteBatch, ResultLine
+from .openai import said
 
 __all__ = ["Written", "write_batches", "write_deleted", "write_line", "write_order", "write_tokens"]
 
 _UNRUN = Failure(message="This request could not be executed.")
-_HTTP = re.compile(r"HTTP \d{3}: ")
 
 
 class Written(NamedTuple):
@@ -43,7 +42,7 @@ def _line(name: str, result: Result | None, ending: Ending) -> ResultLine:
             return ResultLine(custom_id=name, status=status, body=bytes(result.body))
         status = None  # a reply that nobody can read
     if why is not None:
-        why = Failure(message=_HTTP.sub("", why.message, count=1), code=why.code)
+        why = Failure(message=said(why), code=why.code)
     return ResultLine(custom_id=name, status=status or 500, failure=why)
 
 

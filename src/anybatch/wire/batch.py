@@ -29,6 +29,10 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     outcome: Outcome | None = None
     """Set where there is no reply: the request expired, was cancelled, or was never run."""
     failure: Failure | None = None
+    line_id: str | None = None
+    """What the provider calls the line."""
+    request_id: str | None = None
+    """What the provider calls the call behind it."""
     echo: bytes = b""
     """Of a line without a name: what tells the request that came back in it from others."""
 

@@ -17,6 +17,7 @@ from . import gemini_batch as lines
 from .batch import RemoteBatch, ResultLine
 from .gemini import write_error
 from .gemini_files import MIME_TYPE, RemoteFile, read_file
+from .openai import said
 from .reading import (
     LIST,
     STRING,
@@ -220,7 +221,6 @@ def unserved(model: str) -> Problem:
 
 # --- result lines -------------------------------------------------------------------------------
 
-_HTTP = re.compile(r"HTTP \d{3}: ")
 _UNANSWERED: Mapping[Ending, ResultLine] = {
     "completed": ResultLine(
         custom_id=None, failure=Failure(message="This request could not be executed.")
@@ -269,11 +269,12 @@ def inlined(content: bytes) -> bytes:
 def _end(result: Result | None, ending: Ending) -> ResultLine:
     if result is None or result.outcome in ("cancelled", "expired"):
         return _UNANSWERED[ending]
-    body = bytes(result.body) if is_object(result.body) else b""
-    failure = result.failure
+    status, failure = result.status, result.failure
+    is_answer = status is not None and 200 <= status < 300 and is_object(result.body)
+    body = bytes(result.body) if is_answer else b""
     if failure is not None:
-        failure = Failure(message=_HTTP.sub("", failure.message, count=1), code=failure.code)
-    status = result.status if body or (result.status or 0) >= 400 else None
+        failure = Failure(message=said(failure), code=failure.code)
+    status = status if is_answer or (status or 0) >= 400 else None
     return ResultLine(custom_id=None, status=status, body=body, failure=failure)
 
 

@@ -3,6 +3,7 @@
 Shapes as of the OpenAPI description of 2026-08-21 and the official SDK 3.51, checked 2026-11-20.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -432,6 +433,14 @@ def read_failure(status: int, body: bytes) -> tuple[Outcome, Failure]:
     return outcome, msgspec.structs.replace(failure, message=f"HTTP {status}: {failure.message}")
 
 
+def said(failure: Failure) -> str:
+    """What the service said, without the status that `read_failure` put before it."""
+    return _HTTP.sub("", failure.message, count=1)
+
+
+_HTTP = re.compile(r"HTTP \d{3}: ")
+
+
 def read_error(body: bytes) -> Failure:
     """The message and code of an error body, whatever its shape; never the whole body."""
     try:
@@ -463,3 +472,24 @@ def _excerpt(body: bytes) -> str:
     """A body that is not JSON, often a proxy's HTML page: its beginning on one line."""
     text = " ".join(body[:200].decode(errors="replace").split())
     return f"not JSON: {text!r}" if text else "an empty body"
+
+
+_KINDS: Mapping[int, str] = {429: "rate_limit_exceeded"}
+
+
+def kind_of(status: int) -> str:
+    """The `type` of an error with this HTTP status."""
+    return "server_error" if status >= 500 else _KINDS.get(status, "invalid_request_error")
+
+
+def write_error(
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    more: Json | None = None,
+) -> bytes:
+    """The envelope of an error."""
+    error = {"message": message, "type": kind_of(status), "param": param, "code": code}
+    return msgspec.json.encode({"error": error, **(more or {})})

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..core.model import Api, Json
-from .openai import PATHS
+from .openai import PATHS, write_error
 from .openai_batch import ROOT
 
 ENDPOINTS: Mapping[str, Api] = {f"{ROOT}{path}": api for api, path in PATHS.items()}
@@ -39,8 +39,6 @@ NO_FILENAME = r"(.*[/\\])?\.\.?"
 MAX_FILENAME = 1_024
 """Characters."""
 
-_ENCODER = msgspec.json.Encoder()
-
 
 # --- refusals -----------------------------------------------------------------------------------
 
@@ -62,27 +60,6 @@ class Refused(Exception):
         self.status = status
         self.headers = headers or {}
         self.body = write_error(status, message, param=param, code=code, more=more)
-
-
-_KINDS: Mapping[int, str] = {429: "rate_limit_exceeded"}
-
-
-def kind_of(status: int) -> str:
-    """The `type` of an error with this HTTP status."""
-    return "server_error" if status >= 500 else _KINDS.get(status, "invalid_request_error")
-
-
-def write_error(
-    status: int,
-    message: str,
-    *,
-    param: str | None = None,
-    code: str | None = None,
-    more: Json | None = None,
-) -> bytes:
-    """The envelope of an error."""
-    error = {"message": message, "type": kind_of(status), "param": param, "code": code}
-    return _ENCODER.encode({"error": error, **(more or {})})
 
 
 def missing(field: str) -> Refused:

@@ -4,6 +4,7 @@ Shapes as of the OpenAPI description of 2026-08-21, the official SDK 3.51 and re
 checked 2026-11-20.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import msgspec
 from ..core.model import NO_BODY, Api, Failure
 from ..core.states import Outcome
 from .batch import Phase, RemoteBatch, ResultLine
-from .openai import PATHS
+from .openai import PATHS, write_error
 
 INTENT_KEY = "anybatch"
 """The key of our mark in a batch's metadata."""
@@ -66,6 +67,7 @@ def write_bare(api: Api, custom_id: str, body: bytes) -> bytes:
 
 class _Reply(msgspec.Struct):
     status_code: int | None = None
+    request_id: msgspec.Raw = NO_BODY
     body: msgspec.Raw = NO_BODY
 
 
@@ -75,6 +77,7 @@ class _Error(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
+    id: msgspec.Raw = NO_BODY
     custom_id: str | None = None
     response: _Reply | None = None
     error: msgspec.Raw = NO_BODY
@@ -92,20 +95,37 @@ def read_line(line: bytes) -> ResultLine:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return ResultLine(custom_id=None, outcome="server_error", failure=_unreadable(e))
     # An HTTP failure has no `error`: it hides in the response. So the response comes first.
-    if read.response is not None and read.response.status_code is not None:
-        body = bytes(read.response.body)
-        return ResultLine(custom_id=read.custom_id, status=read.response.status_code, body=body)
+    reply = read.response
+    if reply is not None and reply.status_code is not None:
+        return ResultLine(
+            custom_id=read.custom_id,
+            line_id=_id(read.id),
+            request_id=_id(reply.request_id),
+            status=reply.status_code,
+            body=bytes(reply.body),
+        )
     error = _error(read.error)
     code = None if error.code is None else str(error.code)
     message = error.message or "the line has neither a response nor an error"
     return ResultLine(
         custom_id=read.custom_id,
+        line_id=_id(read.id),
         outcome=_OUTCOMES.get(code or "", "server_error"),
         failure=Failure(message=message[:MAX_MESSAGE], code=code),
     )
 
 
 MAX_MESSAGE = 500
+_MAX_ID = 200
+
+
+def _id(raw: msgspec.Raw) -> str | None:
+    """An id, if it is one: a text of some length."""
+    # Escapes are no part of the ids that are given out, and cutting is cheaper than decoding.
+    text = bytes(raw)
+    if 2 < len(text) <= _MAX_ID and text.startswith(b'"') and b"\\" not in text and text.isascii():
+        return text[1:-1].decode()
+    return None
 
 
 def _error(raw: msgspec.Raw) -> _Error:
@@ -119,6 +139,33 @@ def _error(raw: msgspec.Raw) -> _Error:
 
 def _unreadable(e: Exception) -> Failure:
     return Failure(message=f"a result line that cannot be read: {e}", code="malformed")
+
+
+def write_line(line: ResultLine) -> bytes:
+    """A line of an output or error file, without its newline."""
+    said = _without_reply(line) if line.status is None else _with_reply(line, line.status)
+    id, custom_id = _ENCODER.encode(line.line_id), _ENCODER.encode(line.custom_id)
+    return b'{"id":%b,"custom_id":%b,%b}' % (id, custom_id, said)
+
+
+_ENCODER = msgspec.json.Encoder()
+_UNSAID = Failure(message="no reason given")
+_CODES: Mapping[Outcome, str] = {"expired": "batch_expired", "cancelled": "batch_cancelled"}
+
+
+def _with_reply(line: ResultLine, status: int) -> bytes:
+    why = line.failure or _UNSAID
+    return b'"response":{"status_code":%d,"request_id":%b,"body":%b},"error":null' % (
+        status,
+        _ENCODER.encode(line.request_id),
+        line.body or write_error(status, why.message, code=why.code),
+    )
+
+
+def _without_reply(line: ResultLine) -> bytes:
+    why = line.failure or _UNSAID
+    code = why.code or _CODES.get(line.outcome or "server_error", "server_error")
+    return b'"response":null,"error":%b' % _ENCODER.encode({"code": code, "message": why.message})
 
 
 # --- batches ------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ The other side of `openai_batch.py`: what is written here is read there. Shapes 
 description 2.3.0, the official SDK 3.51 and recorded exchanges, checked 2026-11-20.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from hashlib import blake2b
@@ -12,10 +11,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
-from ..core.model import NO_BODY, Api, Json, Result, Usage
+from ..core.model import NO_BODY, Api, Failure, Json, Result, Usage
 from ..core.served import Ending, Order, Problem, Ready, StoredFile, Sums, Upload, UploadPart
-from .openai_asked import ENDPOINTS, MAX_REQUESTS, shortened, write_error
+from . import openai_batch as lines
+from .batch import ResultLine
+from .openai import said
+from .openai_asked import ENDPOINTS, MAX_REQUESTS, shortened
 
 MAX_NAME = 512
 """Characters of a custom_id. How long it may be is not documented."""
@@ -176,17 +179,17 @@ def unserved(model: str, number: int | None) -> Problem:
 
 # --- result lines -------------------------------------------------------------------------------
 
-_UNANSWERED: Mapping[Ending, tuple[str, str]] = {
-    "completed": ("server_error", "This request could not be executed."),
-    "expired": (
-        "batch_expired",
-        "This request could not be executed before the completion window expired.",
+_UNANSWERED: Mapping[Ending, Failure] = {
+    "completed": Failure(code="server_error", message="This request could not be executed."),
+    "expired": Failure(
+        code="batch_expired",
+        message="This request could not be executed before the completion window expired.",
     ),
-    "cancelled": ("batch_cancelled", "This request was cancelled before it was executed."),
+    "cancelled": Failure(
+        code="batch_cancelled", message="This request was cancelled before it was executed."
+    ),
 }
-"""Code and message of a request that was not answered."""
-
-_HTTP = re.compile(r"HTTP \d{3}: ")
+"""What is said of a request that was not answered."""
 
 
 class Written(NamedTuple):
@@ -201,49 +204,23 @@ def is_answered(result: Result) -> bool:
     return result.status is not None and 200 <= result.status < 300 and result.body != NO_BODY
 
 
-def write_line(
-    name: str, result: Result | None, *, order: str | None, n: int, ending: Ending
-) -> Written:
-    """The line of request `n`, the client's `name`; `result` is None if it never ran.
-
-    Without an `order` whose request it is, it has no ids but that name.
-    """
-    id = None if order is None else f"{blake2b(order.encode(), digest_size=8).hexdigest()}{n:08x}"
+def write_line(name: str, result: Result | None, *, order: str, n: int, ending: Ending) -> Written:
+    """The line of request `n` of an `order`, the client's `name`; None: it never ran."""
     ok = result is not None and is_answered(result)
-    custom_id = _ENCODER.encode(name)
-    said = _said(result, id, ending)
-    return Written(ok, b'{"id":%b,"custom_id":%b,%b}\n' % (_id("batch_req", id), custom_id, said))
+    id = f"{blake2b(order.encode(), digest_size=8).hexdigest()}{n:08x}"
+    return Written(ok, lines.write_line(_line(name, result, id, ending)) + b"\n")
 
 
-def _id(kind: str, id: str | None) -> bytes:
-    return b"null" if id is None else f'"{kind}_{id}"'.encode()
-
-
-def _said(result: Result | None, id: str | None, ending: Ending) -> bytes:
+def _line(name: str, result: Result | None, id: str, ending: Ending) -> ResultLine:
+    line = ResultLine(custom_id=name, line_id=f"batch_req_{id}", request_id=f"req_{id}")
     if result is None or result.outcome in ("cancelled", "expired"):
-        return _without_reply(*_UNANSWERED[ending])
-    message = result.failure.message if result.failure is not None else "no reason given"
-    code = result.failure.code if result.failure is not None else None
+        return replace(line, failure=_UNANSWERED[ending])
+    status, why = result.status, result.failure
     if is_answered(result):
-        assert result.status is not None
-        return _with_reply(result.status, id, bytes(result.body))
-    if result.status is not None and not 200 <= result.status < 300:
-        body = write_error(result.status, _HTTP.sub("", message, count=1), code=code)
-        return _with_reply(result.status, id, body)
-    # There was no reply, or one that nobody can read.
-    return _without_reply(code or "server_error", message)
-
-
-def _with_reply(status: int, id: str | None, body: bytes) -> bytes:
-    return b'"response":{"status_code":%d,"request_id":%b,"body":%b},"error":null' % (
-        status,
-        _id("req", id),
-        body,
-    )
-
-
-def _without_reply(code: str, message: str) -> bytes:
-    return b'"response":null,"error":%b' % _ENCODER.encode({"code": code, "message": message})
+        return replace(line, status=status, body=bytes(result.body))
+    if status is None or 200 <= status < 300:
+        return replace(line, failure=why)  # no reply, or one that nobody can read
+    return replace(line, status=status, failure=why and Failure(message=said(why), code=why.code))
 
 
 # --- objects ------------------------------------------------------------------------------------
