@@ -132,7 +132,7 @@ requirements: | .venv/bin/python $(OWN_UV) .venv/judges/node-22/bin/npm ## lock 
 	@$(COMPILE) pyproject.toml --extra local --extra data requirements/runtime.in \
 		--excludes requirements/excludes.in --output-file requirements/runtime.txt
 	@$(COMPILE) pyproject.toml --extra local --extra data --extra vertex --extra server \
-		--extra transport --extra otel requirements/runtime.in requirements/dev.in --constraints requirements/runtime.txt \
+		--extra transport --extra tokens --extra otel requirements/runtime.in requirements/dev.in --constraints requirements/runtime.txt \
 		--excludes requirements/excludes.in --output-file requirements/dev.txt
 	@for judge in $(JUDGES:%=requirements/judges/%); do \
 		$(COMPILE) $$judge.in --output-file $$judge.txt || exit 1; \

@@ -35,6 +35,8 @@ class Settings:
     """The `[[routes]]` tables: which model our server has answered where."""
     server: Mapping[str, Any] = field(default_factory=dict)
     """The `[server]` table."""
+    prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The `[prices."PROVIDER/MODEL"]` tables: what models cost, whatever the price table says."""
 
 
 def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = None) -> Settings:
@@ -52,11 +54,12 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
     keep_remote = table.pop("keep_remote", False)
     routes = table.pop("routes", [])
     server = table.pop("server", {})
+    prices = table.pop("prices", {})
     if table:
         raise BadSettings(
             f"{str(folder / FILE)!r} has {next(iter(table))!r}; it may have home, keep_remote, "
-            "deadline_seconds, lease_seconds, search_seconds, [providers.NAME] tables, [[routes]] "
-            "and [server]"
+            "deadline_seconds, lease_seconds, search_seconds, [providers.NAME] tables, [[routes]], "
+            '[server] and [prices."PROVIDER/MODEL"] tables'
         )
     if not isinstance(keep_remote, bool):
         raise BadSettings(f"{FILE}: keep_remote is true or false, not {keep_remote!r}")
@@ -66,6 +69,9 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
         raise BadSettings(f"{str(folder / FILE)!r}: write routes as [[routes]] tables")
     if not isinstance(server, dict):
         raise BadSettings(f"{str(folder / FILE)!r}: write server as a [server] table")
+    if not isinstance(prices, dict) or not all(isinstance(t, dict) for t in prices.values()):
+        where = str(folder / FILE)
+        raise BadSettings(f'{where!r}: write prices as [prices."PROVIDER/MODEL"] tables')
     return Settings(
         home=Path(home).expanduser(),
         providers=providers,
@@ -76,6 +82,7 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
         keep_remote=keep_remote,
         routes=tuple(routes),
         server=server,
+        prices=prices,
     )
 
 

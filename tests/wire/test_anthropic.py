@@ -130,8 +130,8 @@ def test_a_cap_is_doubled_where_there_is_one(body: str, doubled: str | None) -> 
 
 
 def test_every_body_has_a_cap_because_the_service_wants_one() -> None:
-    assert wire.has_budget(API, {})
-    assert wire.has_budget(API, {"max_tokens": 5})
+    assert wire.budget_of(API, {}) == wire.DEFAULT_BUDGET
+    assert wire.budget_of(API, {"max_tokens": 5}) == 5
 
 
 @given(st.binary())
@@ -246,7 +246,7 @@ USAGES: dict[str, tuple[object, Usage]] = {
             "output_tokens_details": {"thinking_tokens": 40},
             "service_tier": "batch",
         },
-        Usage(tokens_in=321, tokens_out=50, cached=300, reasoning=40),
+        Usage(tokens_in=321, tokens_out=50, cached=300, kept=20, reasoning=40),
     ),
     "nulls": ({"input_tokens": 1, "cache_read_input_tokens": None}, Usage(tokens_in=1)),
     "numbers in quotes": ({"input_tokens": "1"}, Usage(tokens_in=1)),

@@ -133,7 +133,7 @@ def test_a_cap_is_doubled_where_there_is_one(api: Api, body: str, doubled: str |
     given_more = wire.with_budget(api, body.encode(), factor=2)
 
     assert given_more.decode() == (doubled or body)
-    assert wire.has_budget(api, msgspec.json.decode(body)) == (doubled is not None)
+    assert (wire.budget_of(api, msgspec.json.decode(body)) is None) == (doubled is None)
 
 
 def test_nothing_but_the_cap_changes() -> None:

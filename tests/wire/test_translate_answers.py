@@ -187,7 +187,7 @@ ODD: dict[str, tuple[Api, Json, Answer]] = {
                 "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 3},
             },
         },
-        Answer(text="hi", usage=Usage(tokens_in=9, tokens_out=1, cached=2), cache_write=3),
+        Answer(text="hi", usage=Usage(tokens_in=9, tokens_out=1, cached=2, written=3)),
     ),
     "usage in a shape of its own": (
         CHAT,
@@ -221,7 +221,7 @@ ODD: dict[str, tuple[Api, Json, Answer]] = {
                 "output_tokens": 1,
             },
         },
-        Answer(text="hi", usage=Usage(tokens_in=9, tokens_out=1, cached=2), cache_write=3),
+        Answer(text="hi", usage=Usage(tokens_in=9, tokens_out=1, cached=2, written=3)),
     ),
     "a stop sequence at once": (
         MESSAGES,

@@ -41,6 +41,9 @@ COLUMNS: Mapping[Api, tuple[str, ...]] = {
 ExecutorName = Literal["batch", "online", "embedded"]
 """By a provider's batch API, by a real-time endpoint, or by a model in this process."""
 
+Tier = Literal["standard", "flex", "priority", "batch"]
+"""What a provider calls its service at one price and pace."""
+
 Tail = Literal["online", "batch"]
 """How that is answered which two waves of batches have left."""
 
@@ -56,6 +59,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     tokens_out: int = 0
     cached: int = 0
     """The part of `tokens_in` that came from a prompt cache."""
+    written: int = 0
+    """The part of `tokens_in` that was written into one, for minutes."""
+    kept: int = 0
+    """The part of `tokens_in` that was written into one, for an hour or longer."""
     reasoning: int = 0
     """The part of `tokens_out` that was spent thinking."""
 
@@ -64,6 +71,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
             tokens_in=self.tokens_in + other.tokens_in,
             tokens_out=self.tokens_out + other.tokens_out,
             cached=self.cached + other.cached,
+            written=self.written + other.written,
+            kept=self.kept + other.kept,
             reasoning=self.reasoning + other.reasoning,
         )
 

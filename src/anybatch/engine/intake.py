@@ -2,7 +2,7 @@
 
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
 from ..store.store import PLANNING, Store
 from ..wire import openai as wire
-from ..wire.apis import wire_of
+from ..wire.apis import budget_of, wire_of
 from .waves import first_wave
 
 PREFIX_BYTES = 1024
@@ -282,6 +282,27 @@ def _nothing_to_send(source: Source, bad: BadRows) -> BadInput:
     )
 
 
+def rendering(source: Source, spec: Spec, bad: BadRows) -> tuple[Spec, Iterator[list[Rendered]]]:
+    """What is asked, completed from the data, and all requests in chunks; nothing is written."""
+    chunks = iter(source.read(bad))
+    first = next(chunks, [])
+    if not first:
+        raise _nothing_to_send(source, bad)
+    asking = _asking(source, spec, first)
+
+    def rendered() -> Iterator[list[Rendered]]:
+        at = 1
+        for chunk in chain([first], chunks):
+            yield _rendered(chunk, asking.render, _fit, bad, at=at)[1]
+            at += len(chunk)
+
+    return asking.spec, rendered()
+
+
+def _fit(rendered: list[Rendered]) -> None:
+    """Whatever their size."""
+
+
 Fits = Callable[[list[Rendered]], None]
 """Raises BadRow if one of these is too large for any batch."""
 
@@ -351,7 +372,7 @@ def _asking_all(spec: Spec, first: list[Row]) -> _Asking:
             parameters=spec.parameters,
         )
 
-    budgeted = wire_of(spec.api).has_budget(spec.api, spec.parameters)
+    budgeted = budget_of(spec.api, spec.parameters) is not None
     return _Asking(
         spec=spec,
         render=compile_requests(prompt=prompt, system=system, shape=shape),
@@ -381,7 +402,7 @@ def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
         spec=replace(spec, api=api),
         render=render,
         keep=lambda rows: [{"custom_id": row["custom_id"]} for row in rows],
-        have_budget=lambda rows: all(wire.has_budget(api, row["body"]) for row in rows),
+        have_budget=lambda rows: all(wire.budget_of(api, row["body"]) for row in rows),
     )
 
 

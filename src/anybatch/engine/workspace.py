@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ..clock import Clock, SystemClock
 from ..core.ids import custom_id
-from ..core.model import WORDLESS, Batch, ExecutorName, Request, Result, Run, Spec
+from ..core.model import WORDLESS, Batch, ExecutorName, Queue, Request, Result, Run, Spec
 from ..core.plan import Limits
 from ..core.quota import Quota
 from ..core.states import COME_BACK_FOR, TRIPPING, Outcome
@@ -396,6 +396,16 @@ class Workspace:
     def usual(self, run: Run) -> dict[str, Usual]:
         """How long batches of its queue are in each phase at their provider."""
         return usual_of(self.store.timings(run.queue))
+
+    def usual_at(self, spec: Spec) -> dict[str, Usual]:
+        """The same for a run that is not planned yet; nothing where no key is at hand."""
+        provider = self.provider_of(spec)
+        try:
+            account = self._account(provider)
+        except BadSettings:
+            return {}
+        queue = Queue(provider=spec.provider, account=account, model=spec.model)
+        return usual_of(self.store.timings(queue))
 
     def held(self, run: Run) -> dict[str, Quota]:
         """The batches of `run` that may not be submitted yet, each with the limit it waits for."""

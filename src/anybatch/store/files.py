@@ -188,6 +188,22 @@ class NewFile:
         fsync(self._file.fileno(), self._path, name=f"{self._name}.fsync", probe=self._probe)
 
 
+def replace_whole(path: Path, content: bytes, *, name: str, probe: Probe) -> None:
+    """Put `content` where `path` is, durably: whoever looks finds the old file or the new one.
+
+    Raises StoreUnwritable.
+    """
+    beside = path.with_name(f"{path.name}.new")
+    with unwritable(beside):
+        beside.unlink(missing_ok=True)
+    with NewFile(beside, name=name, probe=probe) as file:
+        file.write(content)
+        file.sync()
+    with effect(f"{name}.rename", probe), unwritable(path):
+        beside.replace(path)
+    fsync_folder(path.parent, probe=probe)
+
+
 def fsync(descriptor: int, path: Path, *, name: str, probe: Probe) -> None:
     """Make the file's content durable. A refusal is final: the kernel may have dropped pages."""
     with effect(name, probe), unwritable(path):

@@ -109,9 +109,11 @@ def _asking(model: str, system: str | None, user: str | None) -> Json:
     return {**given(asked), "messages": messages}
 
 
-def has_budget(api: Api, body: Json) -> bool:
-    """Always: the service takes no body without `max_tokens`, and `write_body` adds one."""
-    return api in PATHS
+def budget_of(api: Api, body: Json) -> int | None:
+    """The most tokens that the answer may have. The service takes no body without a cap, and
+    `write_body` adds one."""
+    cap = body.get("max_tokens")
+    return cap if type(cap) is int else DEFAULT_BUDGET
 
 
 def with_budget(api: Api, body: bytes, *, factor: int) -> bytes:
@@ -147,10 +149,16 @@ class _OutputDetails(msgspec.Struct):
     thinking_tokens: Tokens = None
 
 
+class _Written(msgspec.Struct):
+    ephemeral_1h_input_tokens: Tokens = None
+
+
 class _Usage(msgspec.Struct):
     input_tokens: Tokens = None
     """Those that no cache had to do with."""
     cache_creation_input_tokens: Tokens = None
+    cache_creation: _Written | None = None
+    """Of these, those that are kept longer than the others."""
     cache_read_input_tokens: Tokens = None
     output_tokens: Tokens = None
     output_tokens_details: _OutputDetails | None = None
@@ -219,11 +227,16 @@ def _usage(raw: bytes | None) -> Usage:
     """The tokens counted; none where they are told in a shape of the service's own."""
     usage = optional(_USAGE, raw) or _Usage()
     cached = usage.cache_read_input_tokens or 0
+    written = usage.cache_creation_input_tokens or 0
+    kept = 0 if usage.cache_creation is None else usage.cache_creation.ephemeral_1h_input_tokens
+    kept = min(written, kept or 0)
     details = usage.output_tokens_details or _OutputDetails()
     return Usage(
-        tokens_in=(usage.input_tokens or 0) + (usage.cache_creation_input_tokens or 0) + cached,
+        tokens_in=(usage.input_tokens or 0) + written + cached,
         tokens_out=usage.output_tokens or 0,
         cached=cached,
+        written=written - kept,
+        kept=kept,
         reasoning=details.thinking_tokens or 0,
     )
 

@@ -34,7 +34,6 @@ from .conversation import (
     arguments_of,
     as_text,
     can_be_strict,
-    count_in,
     described,
     image_of,
     joined,
@@ -383,7 +382,6 @@ def read_answer(body: bytes, *, id: str) -> Answer:
         text=joined(texts),
         calls=calls,
         sequence=(found.text("stop_sequence") or "") if ended else None,
-        cache_write=count_in(body, "usage", "cache_creation_input_tokens"),
     )
 
 
@@ -430,9 +428,10 @@ def _write_content(answer: Answer) -> Iterator[Json]:
 
 def _write_usage(answer: Answer) -> Json:
     usage = answer.usage
+    written = usage.written + usage.kept
     return {
-        "input_tokens": max(0, usage.tokens_in - usage.cached - answer.cache_write),
-        "cache_creation_input_tokens": answer.cache_write,
+        "input_tokens": max(0, usage.tokens_in - usage.cached - written),
+        "cache_creation_input_tokens": written,
         "cache_read_input_tokens": usage.cached,
         "output_tokens": usage.tokens_out,
         "output_tokens_details": {"thinking_tokens": usage.reasoning},

@@ -29,8 +29,9 @@ class Wire(Protocol):
         """A body that asks `model` what `system` and `user` say."""
         ...
 
-    def has_budget(self, api: Api, body: Json) -> bool:
-        """Whether `body` (or a run's parameters) caps the output."""
+    def budget_of(self, api: Api, body: Json) -> int | None:
+        """The most tokens that the answer to `body`, or to a run with these parameters, may have;
+        None: no cap."""
         ...
 
     def with_budget(self, api: Api, body: bytes, *, factor: int) -> bytes:
@@ -62,6 +63,11 @@ _WIRES: Mapping[Api, Wire] = {
 def wire_of(api: Api) -> Wire:
     """The wire that carries bodies of this api."""
     return _WIRES[api]
+
+
+def budget_of(api: Api, parameters: Json) -> int | None:
+    """The most tokens an answer may have, by the parameters of a run or a body; None: no cap."""
+    return _WIRES[api].budget_of(api, parameters)
 
 
 def path_of(api: Api, model: str) -> str:

@@ -15,7 +15,7 @@ from ..core.schema import checked, is_strict
 from ..core.states import Outcome
 from ..errors import BadSchema
 from .openai import Answer as Told
-from .reading import COUNT, UNREADABLE, fields, optional
+from .reading import UNREADABLE
 from .strict import Fields, NotCarried
 
 Role = Literal["system", "developer", "user", "assistant"]
@@ -167,8 +167,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     sequence: str | None = None
     """The caller's stop sequence that it ended at, where the service tells."""
     usage: Usage = Usage()
-    cache_write: int = 0
-    """The part of `usage.tokens_in` that was written to a prompt cache."""
     model: str | None = None
 
 
@@ -210,7 +208,6 @@ def answered(
     text: str | None,
     calls: Iterable[Call] = (),
     sequence: str | None = None,
-    cache_write: int = 0,
 ) -> Answer:
     """An answer, of which `told` says how it ended and what it took."""
     found, stop = tuple(calls), _STOPS[told.outcome]
@@ -226,17 +223,8 @@ def answered(
         why=said if stop in ("blocked", "refused") else None,
         sequence=sequence,
         usage=told.usage,
-        cache_write=cache_write,
         model=told.model,
     )
-
-
-def count_in(body: bytes, *path: str) -> int:
-    """A count that may be somewhere in an answer; 0 where nothing like it is."""
-    raw: bytes | None = body
-    for name in path:
-        raw = fields(raw).get(name)
-    return optional(COUNT, raw) or 0
 
 
 # --- turns as they are read -----------------------------------------------------------------------

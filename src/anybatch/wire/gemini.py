@@ -146,13 +146,15 @@ def _refuse(api: Api, parameters: Json, *, known: frozenset[str]) -> None:
             )
 
 
-def has_budget(api: Api, body: Json) -> bool:
-    """Whether `body` (or a run's parameters) caps the output."""
+def budget_of(api: Api, body: Json) -> int | None:
+    """The most tokens that the answer to `body` (or to a run with these parameters) may have; None:
+    no cap."""
     if api != "gemini.generate":
-        return False
+        return None
     inner = body.get("generationConfig", body.get("generation_config"))
     named = [*body.items(), *(inner.items() if isinstance(inner, dict) else ())]
-    return any(_own(name) == "maxOutputTokens" and type(value) is int for name, value in named)
+    caps = (value for name, value in named if _own(name) == "maxOutputTokens")
+    return next((cap for cap in caps if type(cap) is int), None)
 
 
 def with_budget(api: Api, body: bytes, *, factor: int) -> bytes:

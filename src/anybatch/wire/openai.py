@@ -91,9 +91,10 @@ def _schema_fields(api: Api, schema: Json | None) -> Json:
             return {}
 
 
-def has_budget(api: Api, body: Json) -> bool:
-    """Whether `body` (or a run's parameters) caps the output."""
-    return any(type(body.get(name)) is int for name in BUDGET_FIELDS[api])
+def budget_of(api: Api, body: Json) -> int | None:
+    """The most tokens that the answer to `body` may have; None: no cap."""
+    caps = (body.get(name) for name in BUDGET_FIELDS[api])
+    return next((cap for cap in caps if type(cap) is int), None)
 
 
 def with_budget(api: Api, body: bytes, *, factor: int) -> bytes:
@@ -128,6 +129,7 @@ class Answer(NamedTuple):
 
 class _TokenDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 
@@ -377,6 +379,7 @@ def _usage(raw: msgspec.Raw) -> Usage:
         tokens_in=usage.prompt_tokens or usage.input_tokens or 0,
         tokens_out=usage.completion_tokens or usage.output_tokens or 0,
         cached=into.cached_tokens or 0,
+        written=into.cache_write_tokens or 0,
         reasoning=out.reasoning_tokens or 0,
     )
 

@@ -29,7 +29,6 @@ from .conversation import (
     Turn,
     Turns,
     answered,
-    count_in,
     image_of,
     joined,
     read_numbers,
@@ -388,7 +387,6 @@ def read_answer(body: bytes, *, id: str) -> Answer:
         told,
         text=_read_text(message),
         calls=_read_answered_calls(message, id),
-        cache_write=count_in(body, "usage", "prompt_tokens_details", "cache_write_tokens"),
     )
 
 
@@ -471,7 +469,7 @@ def _write_usage(answer: Answer) -> Json:
         "total_tokens": usage.tokens_in + usage.tokens_out,
         "prompt_tokens_details": {
             "cached_tokens": usage.cached,
-            "cache_write_tokens": answer.cache_write,
+            "cache_write_tokens": usage.written + usage.kept,
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
     }

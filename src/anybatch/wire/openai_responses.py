@@ -28,7 +28,6 @@ from .conversation import (
     Turns,
     answered,
     can_be_strict,
-    count_in,
     image_of,
     joined,
     read_numbers,
@@ -360,8 +359,7 @@ def read_answer(body: bytes, *, id: str) -> Answer:
                 calls.append(_read_call(item, id, len(calls)))
             case kind if kind not in _UNSAID:
                 item.refuse("type", f"{kind!r} is not carried")
-    written = count_in(body, "usage", "input_tokens_details", "cache_write_tokens")
-    return answered(told, text=joined(texts), calls=calls, cache_write=written)
+    return answered(told, text=joined(texts), calls=calls)
 
 
 def _read_said(part: Fields) -> str | None:
@@ -455,7 +453,7 @@ def _write_usage(answer: Answer) -> Json:
         "input_tokens": usage.tokens_in,
         "input_tokens_details": {
             "cached_tokens": usage.cached,
-            "cache_write_tokens": answer.cache_write,
+            "cache_write_tokens": usage.written + usage.kept,
         },
         "output_tokens": usage.tokens_out,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning},

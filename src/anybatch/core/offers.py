@@ -1,0 +1,184 @@
+"""Every way to get a workload answered, what each costs and when it is done; and which to take."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from math import floor, log10
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from .model import ExecutorName, Tier
+from .price import PRIMED, Caching, Tariff, Workload, packed, quote
+from .timing import span
+
+Cached = Literal["no", "warm", "primed"]
+"""Whether a prompt cache is used. `warm`: requests follow one another so closely that it stays.
+`primed`: one request goes ahead of the others and writes what they read."""
+
+Preference = Literal["cheap", "fast"]
+
+PACED = Caching(hits=0.99)
+"""What real-time calls find in a cache that are sent one prefix after another."""
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How requests are answered."""
+
+    tier: Tier
+    executor: ExecutorName
+    cached: Cached = "no"
+    rows: int = 1
+    """In one prompt."""
+
+    @property
+    def words(self) -> str:
+        """As it stands in a table."""
+        name = {"standard": "real-time"}.get(self.tier, self.tier)
+        cache = {"no": "", "warm": " + cache", "primed": " + primed cache"}[self.cached]
+        return name + cache + (f", {self.rows} rows a prompt" if self.rows > 1 else "")
+
+
+class Duration(msgspec.Struct, frozen=True, kw_only=True):
+    """How long something takes."""
+
+    p50: timedelta
+    p95: timedelta
+    source: str
+    """How that is known: learned from so many batches, the provider's word, or reckoned."""
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """One way, with its price."""
+
+    way: Way
+    dollars: float
+    """Expected."""
+    most: float
+    """If every answer is as long as it may be."""
+    takes: Duration
+    waits: tuple[str, ...] = ()
+    """The limits that will make it wait."""
+
+
+class Unpriced(msgspec.Struct, frozen=True, kw_only=True):
+    """A way that there is, but of which nobody has said what it costs; or that is none here."""
+
+    way: Way
+    why: str
+
+
+class Terms(NamedTuple):
+    """What the caller asks of an offer."""
+
+    within: timedelta | None = None
+    budget: float | None = None
+    prefer: Preference = "cheap"
+
+
+class Choice(NamedTuple):
+    """What is taken, and why not another."""
+
+    offer: Offer
+    why: str
+
+
+class NoOffer(NamedTuple):
+    """Nothing meets the terms."""
+
+    why: str
+    """With what would."""
+
+
+def offers(
+    work: Workload,
+    ceiling: Workload,
+    tariff: Tariff,
+    ways: Iterable[tuple[Way, Duration, Sequence[str]]],
+) -> list[Offer | Unpriced]:
+    """What each of `ways` costs, in their order. `ceiling` is `work` with the longest answers."""
+    return [
+        _offer(work, ceiling, tariff, way, takes=takes, waits=tuple(waits))
+        for way, takes, waits in ways
+    ]
+
+
+def _offer(
+    work: Workload,
+    ceiling: Workload,
+    tariff: Tariff,
+    way: Way,
+    *,
+    takes: Duration,
+    waits: tuple[str, ...],
+) -> Offer | Unpriced:
+    rates = tariff.tiers.get(way.tier)
+    if rates is None:
+        return Unpriced(way=way, why=f"{tariff.source} has no {way.tier} price of {tariff.model}")
+    caching = {"no": None, "warm": PACED, "primed": PRIMED}[way.cached]
+    expected, most = (
+        quote(packed(each, way.rows) if way.rows > 1 else each, rates, caching)
+        for each in (work, ceiling)
+    )
+    return Offer(way=way, dollars=expected, most=most, takes=takes, waits=waits)
+
+
+def choose(found: Iterable[Offer | Unpriced], terms: Terms) -> Choice | NoOffer:
+    """The cheapest of `found` that is in time in 95 of 100 cases; or the fastest for the money.
+
+    Several rows in one prompt, and a tier that costs more than the standard one, are taken only
+    by who asks for them: they are not among what is chosen from.
+    """
+    priced = [offer for offer in found if isinstance(offer, Offer)]
+    if not priced:
+        return NoOffer("no way has a price")
+    affordable = [offer for offer in priced if _is_within(offer, terms.budget)]
+    if not affordable:
+        cheapest = min(priced, key=_price)
+        assert terms.budget is not None
+        return NoOffer(
+            f"the cheapest offer, {cheapest.way.words}, costs {money(cheapest.dollars)}: "
+            f"{money(cheapest.dollars - terms.budget)} more than the budget of "
+            f"{money(terms.budget)}"
+        )
+    in_time = [o for o in affordable if terms.within is None or o.takes.p95 <= terms.within]
+    if not in_time:
+        earliest = min(affordable, key=_finish)
+        assert terms.within is not None
+        return NoOffer(
+            f"nothing is done within {span(terms.within.total_seconds())}: the earliest is "
+            f"{earliest.way.words}, within {span(earliest.takes.p95.total_seconds())} for "
+            f"{money(earliest.dollars)}"
+        )
+    taken = min(in_time, key=_price if terms.prefer == "cheap" else _finish)
+    return Choice(taken, _reason(taken, priced, in_time, terms))
+
+
+def _is_within(offer: Offer, budget: float | None) -> bool:
+    return budget is None or offer.dollars <= budget
+
+
+def _price(offer: Offer) -> tuple[float, timedelta]:
+    return (offer.dollars, offer.takes.p95)
+
+
+def _finish(offer: Offer) -> tuple[timedelta, float]:
+    return (offer.takes.p95, offer.dollars)
+
+
+def _reason(taken: Offer, priced: list[Offer], in_time: list[Offer], terms: Terms) -> str:
+    if terms.prefer == "fast":
+        return "the fastest" + ("" if terms.budget is None else " within the budget")
+    cheaper = [offer for offer in priced if offer.dollars < taken.dollars]
+    if not cheaper:
+        return "the cheapest"
+    late = ", ".join(offer.way.words for offer in cheaper if offer not in in_time)
+    return f"the cheapest that is done in time; too late: {late}"
+
+
+def money(dollars: float) -> str:
+    """As people write it: $12.30; of less than a cent two digits that say something."""
+    sign, size = ("-" if dollars < 0 else ""), abs(dollars)
+    if not 0 < size < 0.01:
+        return f"{sign}${size:,.2f}"
+    digits = min(12, 1 - floor(log10(size)))
+    return f"{sign}${size:.{digits}f}"

@@ -1,0 +1,200 @@
+"""Every way a dataset could be answered: what it costs, when it is done, and what is in the way.
+
+Nothing is written and nothing is sent.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+
+from ..core.model import Spec
+from ..core.offers import Choice, Duration, NoOffer, Offer, Terms, Unpriced, Way, choose, offers
+from ..core.price import Tariff, Workload
+from ..core.timing import Usual
+from ..datasets.source import Source
+from ..errors import BadSettings
+from ..providers.caching import Cache, cache_of
+from ..providers.provider import Provider
+from ..providers.vocabularies import counter_for
+from .intake import parts_of
+from .measure import Measured, Out, measure
+from .outlook import learned_of, out_of
+from .tariffs import tariff_of
+from .workspace import Pace, Workspace
+
+_CACHED_FROM = 3
+"""So many requests have to read what one has written before it is worth the trouble."""
+_FLEX_TIMES = 4
+"""About so many times as long as in real time takes what is sent by flex; nobody promises more."""
+_P95 = 1.5
+"""By so much more than reckoned real-time work may take."""
+_UNKNOWN = timedelta(hours=24)
+"""What a batch is given that nobody promises anything of."""
+
+
+_NO_TERMS = Terms()
+_OWN_PACE = Pace()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quoted:
+    """What is offered for a dataset, and what would be taken."""
+
+    measured: Measured
+    out: Out
+    tariff: Tariff
+    found: tuple[Offer | Unpriced, ...]
+    after_dedupe: tuple[Offer | Unpriced, ...]
+    """The same ways, with equal requests sent once."""
+    choice: Choice | NoOffer
+
+
+def quote(
+    workspace: Workspace,
+    source: Source,
+    spec: Spec,
+    *,
+    terms: Terms = _NO_TERMS,
+    pace: Pace = _OWN_PACE,
+    skip_bad_rows: bool = False,
+    every_row: bool = False,
+) -> Quoted:
+    """What `spec` would cost of `source`, every way there is.
+
+    Of more than 100,000 rows a sample is counted, or with `every_row` all of them. Raises
+    UnknownPrice, or what planning the run would raise.
+    """
+    if spec.model is None:
+        raise BadSettings("a price is of a model: name it as --model PROVIDER/MODEL")
+    provider = workspace.provider_of(spec, pace)
+    now = workspace.clock.now()
+    tariff = tariff_of(workspace.settings, provider, spec.model, now=now)
+    counter = counter_for(spec.model)
+    measured = measure(source, spec, counter, skip_bad_rows=skip_bad_rows, every_row=every_row)
+    taught = learned_of(workspace.store, spec, counter)
+    if taught is not None:
+        measured = measured.times(taught.factor, band=taught.band, how=taught.words)
+    return quoted(
+        measured,
+        out_of(workspace.store, spec, parts_of(spec, ""), counter),
+        tariff,
+        spec=spec,
+        provider=provider,
+        usual=workspace.usual_at(spec),
+        terms=terms,
+    )
+
+
+def quoted(
+    measured: Measured,
+    out: Out,
+    tariff: Tariff,
+    *,
+    spec: Spec,
+    provider: Provider,
+    usual: Mapping[str, Usual],
+    terms: Terms,
+) -> Quoted:
+    """What each way costs that `provider` has. `usual` is how long its batches took before."""
+
+    def priced(*, distinct: bool) -> tuple[Offer | Unpriced, ...]:
+        work = measured.workload(out.expected, distinct=distinct)
+        ceiling = measured.workload(out.most, distinct=distinct)
+        found = ways(work, spec=spec, provider=provider, tariff=tariff, usual=usual)
+        return tuple(offers(work, ceiling, tariff, found))
+
+    found = priced(distinct=False)
+    fewer = priced(distinct=True) if measured.distinct < 1 else found
+    return Quoted(
+        measured=measured,
+        out=out,
+        tariff=tariff,
+        found=found,
+        after_dedupe=fewer,
+        choice=choose(fewer, terms),
+    )
+
+
+def ways(
+    work: Workload,
+    *,
+    spec: Spec,
+    provider: Provider,
+    tariff: Tariff,
+    usual: Mapping[str, Usual],
+) -> Iterator[tuple[Way, Duration, tuple[str, ...]]]:
+    """Every way there is, how long it takes, and the limits that will make it wait."""
+    cache = cache_of(spec)
+    worth_it = _is_worth_caching(work, cache, spec.model or "")
+    takes, waits = _in_real_time(work, provider)
+    yield Way(tier="standard", executor="online"), takes, waits
+    if worth_it:
+        yield Way(tier="standard", executor="online", cached="warm"), takes, waits
+    if "flex" in tariff.tiers:
+        yield Way(tier="flex", executor="online"), _by_flex(takes), waits
+    if provider.batch is None or spec.api not in provider.batch.apis:
+        return
+    batch = _by_batch(provider, usual)
+    waits = _queues(work, provider)
+    yield Way(tier="batch", executor="batch"), batch, waits
+    if worth_it and cache is not None and cache.in_batch == "primed":
+        first_and_rest = Duration(p50=batch.p50 * 2, p95=batch.p95 * 2, source=batch.source)
+        yield Way(tier="batch", executor="batch", cached="primed"), first_and_rest, waits
+
+
+def _is_worth_caching(work: Workload, cache: Cache | None, model: str) -> bool:
+    if cache is None or work.shared < cache.floor(model):
+        return False
+    return work.requests >= work.heads * _CACHED_FROM
+
+
+def _in_real_time(work: Workload, provider: Provider) -> tuple[Duration, tuple[str, ...]]:
+    """By the limits that are known; the slowest one counts."""
+    each = _latency_s(work.out)
+    seconds = {f"{provider.concurrency} at once": work.requests * each / provider.concurrency}
+    if provider.rpm is not None:
+        seconds[f"{provider.rpm:,} requests a minute"] = work.requests / provider.rpm * 60
+    if provider.tpm is not None:
+        tokens = work.tokens_in + work.tokens_out
+        seconds[f"{provider.tpm:,} tokens a minute"] = tokens / provider.tpm * 60
+    limit, total = max(seconds.items(), key=lambda each: each[1])
+    takes = timedelta(seconds=ceil(total + each))
+    known = provider.rpm is not None or provider.tpm is not None
+    waits = (limit,) if known and total > 60 else ()
+    return Duration(p50=takes, p95=takes * _P95, source=f"reckoned from {limit}"), waits
+
+
+def _latency_s(out: float) -> float:
+    """About how long one answer takes: a second until it begins, then 60 tokens a second."""
+    return 1 + out / 60
+
+
+def _by_flex(real_time: Duration) -> Duration:
+    return Duration(
+        p50=real_time.p50 * _FLEX_TIMES,
+        p95=real_time.p95 * _FLEX_TIMES,
+        source="real time, four times over: flex waits for what others leave",
+    )
+
+
+def _by_batch(provider: Provider, usual: Mapping[str, Usual]) -> Duration:
+    assert provider.batch is not None
+    if usual:
+        known = min(phase.known for phase in usual.values())
+        return Duration(
+            p50=sum((phase.p50 for phase in usual.values()), timedelta()),
+            p95=sum((phase.p95 for phase in usual.values()), timedelta()),
+            source=f"learned from {known} batches",
+        )
+    promised = provider.batch.window or _UNKNOWN
+    return Duration(p50=promised, p95=promised, source="the provider's word")
+
+
+def _queues(work: Workload, provider: Provider) -> tuple[str, ...]:
+    assert provider.batch is not None
+    batches = ceil(work.requests / provider.batch.limits.max_requests)
+    most = provider.batch.most_waiting
+    if most is None or batches <= most:
+        return ()
+    return (f"{batches} batches, of which {most} may wait at once",)
