@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from anybatch.core.model import Batch, Queue, Remote, Run, Segment, Usage
+from anybatch.core.model import Batch, Queue, Remote, Run, Segment, Terms, Usage
 from anybatch.core.quota import Load, Quota
 from anybatch.core.states import NEXT, BatchStatus
 from anybatch.core.timing import KEPT, Timing
@@ -23,7 +23,7 @@ from anybatch.errors import LeaseLost, StoreCorrupt, UnknownRun
 from anybatch.store.journal import segment_path
 from anybatch.store.store import Event, Store
 
-from .given import JSON, MANY_BATCHES, MINUTE, MOMENTS, NOW, RUN, RUNS, TEXTS, batch, run
+from .given import JSON, MANY_BATCHES, MINUTE, MOMENTS, NOW, QUOTE, RUN, RUNS, TEXTS, batch, run
 from .racing import (
     Opener,
     among_processes,
@@ -635,11 +635,23 @@ class LearnedContract(Base):
     def test_wishes_are_kept_and_nothing_else_of_a_run(self, store: Store) -> None:
         store.add_run(RUN, [])
 
-        wishes = replace(RUN, canary=3, keep_remote=True, account="k2")
+        terms = Terms(by=NOW, budget=2.5, prefer="fast", preview=3, overflow=True)
+        wishes = replace(RUN, canary=3, keep_remote=True, account="k2", terms=terms)
 
         store.save_wishes(replace(wishes, source="another"))
 
         assert store.run(RUN.id) == wishes
+
+    def test_what_a_run_was_said_to_cost_is_kept_with_it(self, store: Store) -> None:
+        store.add_run(RUN, [], quote=QUOTE)
+        store.add_run(replace(RUN, id="other"), [])
+
+        assert store.quote(RUN.id) == QUOTE
+        assert store.quote("other") is None
+
+        store.delete(RUN.id)
+
+        assert store.quote(RUN.id) is None
 
     def test_events_of_some_names_are_found_without_the_others(self, store: Store) -> None:
         store.add_run(RUN, [])

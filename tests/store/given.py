@@ -6,7 +6,9 @@ from typing import get_args
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from anybatch.core.model import Api, Batch, Run, Segment, Spec, Usage
+from anybatch.core.model import Api, Batch, Preference, Run, Segment, Spec, Terms, Tier, Usage
+from anybatch.core.offers import Quote, Way
+from anybatch.core.price import Rate, Rates, Tariff
 from anybatch.core.states import BatchStatus, Outcome, RunState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -21,6 +23,30 @@ RUN = Run(
     parts={"data": "d"},
     columns=("x",),
     total=10,
+)
+
+
+QUOTE = Quote(
+    at=NOW,
+    tariff=Tariff(
+        model="m",
+        source="a table",
+        as_of=NOW.date(),
+        tiers={
+            "batch": Rates(tokens_in=Rate(0.5, ((100_000, 1.0),)), tokens_out=Rate(2.0)),
+            "standard": Rates(tokens_in=Rate(1.0), tokens_out=Rate(4.0), cached=Rate(0.1)),
+        },
+    ),
+    way=Way(tier="batch", executor="batch", cached="primed", rows=3),
+    requests=10,
+    tokens_in=100.5,
+    out=7.25,
+    most_out=50.0,
+    band=0.02,
+    dollars=0.1,
+    most=0.3,
+    real_time=0.2,
+    flat=None,
 )
 
 
@@ -82,6 +108,14 @@ RUNS = st.builds(
     canary=st.integers(0, 99),
     account=st.none() | TEXTS,
     keep_remote=st.booleans(),
+    terms=st.builds(
+        Terms,
+        by=st.none() | MOMENTS,
+        budget=st.none() | st.floats(0, 1e6),
+        prefer=st.sampled_from(get_args(Preference)),
+        preview=NUMBERS,
+        overflow=st.booleans(),
+    ),
 )
 BATCHES = st.builds(
     Batch,
@@ -107,5 +141,7 @@ BATCHES = st.builds(
     retried=COUNTS,
     usage=st.builds(Usage, tokens_in=NUMBERS, tokens_out=NUMBERS, cached=NUMBERS),
     window=NUMBERS,
+    tier=st.none() | st.sampled_from(get_args(Tier)),
+    stage=st.integers(0, 9),
 )
 MANY_BATCHES = st.lists(BATCHES, max_size=4, unique_by=(lambda b: b.id, lambda b: (b.wave, b.part)))

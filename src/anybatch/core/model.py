@@ -44,6 +44,8 @@ ExecutorName = Literal["batch", "online", "embedded"]
 Tier = Literal["standard", "flex", "priority", "batch"]
 """What a provider calls its service at one price and pace."""
 
+Preference = Literal["cheap", "fast"]
+
 Tail = Literal["online", "batch"]
 """How that is answered which two waves of batches have left."""
 
@@ -243,6 +245,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     window: int = 0
     """At most so many calls of the present owner are under way at once."""
     executor: ExecutorName = "online"
+    tier: Tier | None = None
+    """At which price and pace; None: the usual one of its executor."""
+    stage: int = 0
+    """It goes once all of its wave that have a lower one are answered."""
     remote: Remote | None = None
     """Of a batch that goes through a provider's batch API, from its first claim on."""
 
@@ -268,6 +274,21 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     executor: ExecutorName | None = None
     """How it is answered; None until it is planned: as the provider offers it."""
     tail: Tail = "online"
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is asked of a run besides its answers. It may change while the run goes on."""
+
+    by: datetime | None = None
+    """When all of it is to be done."""
+    budget: float | None = None
+    """Dollars that all of it may cost."""
+    prefer: Preference = "cheap"
+    """Which of the ways that meet both is taken."""
+    preview: int = 0
+    """So many rows are answered in real time ahead of the others."""
+    overflow: bool = False
+    """Whether what does not fit through a rate limit in real time goes by batch."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,6 +321,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Whose batches it makes at a provider: a digest of the key it was planned with."""
     keep_remote: bool = False
     """Whether all that lies at the provider stays there when it is here."""
+    terms: Terms = Terms()
 
     @property
     def queue(self) -> Queue:

@@ -1,21 +1,19 @@
 """Every way to get a workload answered, what each costs and when it is done; and which to take."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import floor, log10
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from .model import ExecutorName, Tier
+from .model import ExecutorName, Terms, Tier
 from .price import PRIMED, Caching, Tariff, Workload, packed, quote
 from .timing import span
 
 Cached = Literal["no", "warm", "primed"]
 """Whether a prompt cache is used. `warm`: requests follow one another so closely that it stays.
 `primed`: one request goes ahead of the others and writes what they read."""
-
-Preference = Literal["cheap", "fast"]
 
 PACED = Caching(hits=0.99)
 """What real-time calls find in a cache that are sent one prefix after another."""
@@ -67,12 +65,30 @@ class Unpriced(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Terms(NamedTuple):
-    """What the caller asks of an offer."""
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run was said to cost; what it did cost is reckoned by the same prices."""
 
-    within: timedelta | None = None
-    budget: float | None = None
-    prefer: Preference = "cheap"
+    at: datetime
+    tariff: Tariff
+    way: Way
+    """How it was to be answered."""
+    requests: int
+    tokens_in: float
+    """Of a request, the mean."""
+    out: float
+    """Tokens of an answer, as expected."""
+    most_out: float
+    """The most that one may have."""
+    band: float
+    """`tokens_in` is right within this share of it."""
+    dollars: float
+    """Expected."""
+    most: float
+    """If every answer is as long as it may be."""
+    real_time: float
+    """In real time without a cache."""
+    flat: float | None
+    """By batch without a cache; None: there is none, or it has no price."""
 
 
 class Choice(NamedTuple):
@@ -122,7 +138,7 @@ def _offer(
     return Offer(way=way, dollars=expected, most=most, takes=takes, waits=waits)
 
 
-def choose(found: Iterable[Offer | Unpriced], terms: Terms) -> Choice | NoOffer:
+def choose(found: Iterable[Offer | Unpriced], terms: Terms, *, now: datetime) -> Choice | NoOffer:
     """The cheapest of `found` that is in time in 95 of 100 cases; or the fastest for the money.
 
     Several rows in one prompt, and a tier that costs more than the standard one, are taken only
@@ -140,12 +156,13 @@ def choose(found: Iterable[Offer | Unpriced], terms: Terms) -> Choice | NoOffer:
             f"{money(cheapest.dollars - terms.budget)} more than the budget of "
             f"{money(terms.budget)}"
         )
-    in_time = [o for o in affordable if terms.within is None or o.takes.p95 <= terms.within]
+    within = None if terms.by is None else terms.by - now
+    in_time = [o for o in affordable if within is None or o.takes.p95 <= within]
     if not in_time:
         earliest = min(affordable, key=_finish)
-        assert terms.within is not None
+        assert within is not None
         return NoOffer(
-            f"nothing is done within {span(terms.within.total_seconds())}: the earliest is "
+            f"nothing is done within {span(within.total_seconds())}: the earliest is "
             f"{earliest.way.words}, within {span(earliest.takes.p95.total_seconds())} for "
             f"{money(earliest.dollars)}"
         )

@@ -5,11 +5,11 @@ Nothing is written and nothing is sent.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 
-from ..core.model import Spec
-from ..core.offers import Choice, Duration, NoOffer, Offer, Terms, Unpriced, Way, choose, offers
+from ..core.model import Spec, Terms
+from ..core.offers import Choice, Duration, NoOffer, Offer, Unpriced, Way, choose, offers
 from ..core.price import Tariff, Workload
 from ..core.timing import Usual
 from ..datasets.source import Source
@@ -83,6 +83,7 @@ def quote(
         provider=provider,
         usual=workspace.usual_at(spec),
         terms=terms,
+        now=now,
     )
 
 
@@ -95,6 +96,7 @@ def quoted(
     provider: Provider,
     usual: Mapping[str, Usual],
     terms: Terms,
+    now: datetime,
 ) -> Quoted:
     """What each way costs that `provider` has. `usual` is how long its batches took before."""
 
@@ -112,7 +114,7 @@ def quoted(
         tariff=tariff,
         found=found,
         after_dedupe=fewer,
-        choice=choose(fewer, terms),
+        choice=choose(fewer, terms, now=now),
     )
 
 

@@ -2,22 +2,31 @@
 -- Write down a run whose requests file is complete.
 insert into runs (
     id, created_at, source, spec, fingerprint, parts, columns, total, skipped, budgeted,
-    wave, state, why, ended_at, canary, account, keep_remote, crc
+    wave, state, why, ended_at, canary, account, keep_remote, terms, crc
 ) values (
     :id, :created_at, :source, :spec, :fingerprint, :parts, :columns, :total, :skipped, :budgeted,
-    :wave, :state, :why, :ended_at, :canary, :account, :keep_remote, :crc
+    :wave, :state, :why, :ended_at, :canary, :account, :keep_remote, :terms, :crc
 );
 
 -- add_batch --
 -- Write down a planned batch.
 insert into batches (
     id, run_id, wave, attempt, part, status, first, size, tokens, ordered, budget_factor, due,
-    owner, lease_until, token, journal, counts, retried, usage, window, executor, remote, crc
+    owner, lease_until, token, journal, counts, retried, usage, window, executor, tier, stage,
+    remote, crc
 ) values (
     :id, :run_id, :wave, :attempt, :part, :status, :first, :size, :tokens, :ordered,
     :budget_factor, :due, :owner, :lease_until, :token, :journal, :counts, :retried, :usage,
-    :window, :executor, :remote, :crc
+    :window, :executor, :tier, :stage, :remote, :crc
 );
+
+-- add_quote --
+-- Keep what a run was said to cost.
+insert into quotes (run_id, quote) values (:run_id, :quote);
+
+-- quote_of --
+-- What a run was said to cost.
+select quote from quotes where run_id = :run_id;
 
 -- run_by_id --
 -- One run.
@@ -103,7 +112,7 @@ order by rowid;
 
 -- save_wishes --
 -- Note what the caller may change of a run that is there.
-update runs set canary = :canary, keep_remote = :keep_remote, account = :account, crc = :crc
+update runs set canary = :canary, keep_remote = :keep_remote, terms = :terms, account = :account, crc = :crc
 where id = :id;
 
 -- give_up_batch --

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..core.model import Batch, Queue, Run
+from ..core.offers import Quote
 from ..core.quota import Load, Quota
 from ..core.states import NEXT, BatchStatus, RunState
 from ..core.timing import KEPT, Timing
@@ -33,6 +34,7 @@ from .values import (
     queue_values,
     quota_of,
     quota_values,
+    quote_of,
     run_of,
     run_values,
     seconds,
@@ -225,7 +227,14 @@ class SqliteStore:
     def folder(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
 
-    def add_run(self, run: Run, batches: Sequence[Batch], *, unless_same: bool = False) -> Run:
+    def add_run(
+        self,
+        run: Run,
+        batches: Sequence[Batch],
+        *,
+        quote: Quote | None = None,
+        unless_same: bool = False,
+    ) -> Run:
         with self._transaction():
             known = self.same_run(run.fingerprint) if unless_same else None
             if known is not None:
@@ -233,6 +242,8 @@ class SqliteStore:
             self._write("add_run", **run_values(run))
             for batch in batches:
                 self._write("add_batch", **batch_values(batch))
+            if quote is not None:
+                self._write("add_quote", run_id=run.id, quote=as_json(quote))
         self._settle()
         return run
 
@@ -295,9 +306,16 @@ class SqliteStore:
     def save_wishes(self, run: Run) -> None:
         self._turns += 1
         wished = run_values(replace(self.run(run.id), account=run.account))
-        wishes = {"canary": run.canary, "keep_remote": int(run.keep_remote)}
+        wishes = {
+            "canary": run.canary,
+            "keep_remote": int(run.keep_remote),
+            "terms": as_json(run.terms),
+        }
         sealed = {name: wished[name] for name in ("account", "crc")}
         self._change("save_wishes", id=run.id, **wishes, **sealed)
+
+    def quote(self, run_id: str) -> Quote | None:
+        return next(iter(self._read(quote_of, "quote_of", run_id=run_id)), None)
 
     def delete(self, run_id: str) -> None:
         self._change("delete_run", id=run_id)

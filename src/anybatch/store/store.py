@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from ..core.model import Batch, Json, Queue, Run
+from ..core.offers import Quote
 from ..core.quota import Load, Quota
 from ..core.states import BatchStatus, RunState
 from ..core.timing import Timing
@@ -37,8 +38,16 @@ class Store(Protocol):
         """Where the files of a run live."""
         ...
 
-    def add_run(self, run: Run, batches: Sequence[Batch], *, unless_same: bool = False) -> Run:
-        """Write down a run and its planned batches, all or nothing; the run that stands then.
+    def add_run(
+        self,
+        run: Run,
+        batches: Sequence[Batch],
+        *,
+        quote: Quote | None = None,
+        unless_same: bool = False,
+    ) -> Run:
+        """Write down a run, its planned batches and what it was said to cost, all or nothing; the
+        run that stands then.
 
         With `unless_same`, a run with the same fingerprint that is there already stays alone: of
         two processes that plan the same at the same time, one adds it and both get it.
@@ -139,9 +148,13 @@ class Store(Protocol):
         ...
 
     def save_wishes(self, run: Run) -> None:
-        """Commit what the caller may change of a run that is there: its canary, what is kept at the
-        provider, and whose account that is.
+        """Commit what the caller may change of a run that is there: its terms, its canary, what is
+        kept at the provider, and whose account that is.
         """
+        ...
+
+    def quote(self, run_id: str) -> Quote | None:
+        """What a run was said to cost; None: nobody said."""
         ...
 
     def delete(self, run_id: str) -> None:

@@ -12,7 +12,8 @@ from zlib import crc32
 
 import msgspec
 
-from ..core.model import Batch, Counts, Json, Queue, Remote, Run, Segment, Spec, Usage
+from ..core.model import Batch, Counts, Json, Queue, Remote, Run, Segment, Spec, Terms, Usage
+from ..core.offers import Quote
 from ..core.quota import Load, Quota
 from ..core.timing import Timing
 from .store import Event
@@ -79,6 +80,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "columns": as_json(run.columns),
         "budgeted": int(run.budgeted),
         "keep_remote": int(run.keep_remote),
+        "terms": as_json(run.terms),
     }
     return _sealed(values, _FIXED_OF_RUN)
 
@@ -94,9 +96,14 @@ def run_of(row: sqlite3.Row) -> Run:
             "columns": _decode(row["columns"], tuple[str, ...]),
             "budgeted": bool(row["budgeted"]),
             "keep_remote": bool(row["keep_remote"]),
+            "terms": _decode(row["terms"], Terms),
         },
         Run,
     )
+
+
+def quote_of(row: sqlite3.Row) -> Quote:
+    return msgspec.json.decode(row["quote"], type=Quote)
 
 
 def batch_values(batch: Batch) -> dict[str, Any]:
