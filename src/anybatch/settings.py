@@ -39,12 +39,20 @@ class Settings:
     """The `[prices."PROVIDER/MODEL"]` tables: what models cost, whatever the price table says."""
 
 
-def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = None) -> Settings:
-    """Settings from `folder/anybatch.toml`, then the environment, then `store`.
+def load(
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    store: Path | None = None,
+    file: Path | None = None,
+) -> Settings:
+    """Settings from `folder/anybatch.toml`, or `file` in its place, then the environment, then
+    `store`.
 
     Raises BadSettings for a file that cannot be read or says something unknown.
     """
-    table = _read(folder / FILE)
+    file = folder / FILE if file is None else file
+    table = _read(file)
     configured = _path("home", table.pop("home", "~/.anybatch"))
     home = store or environment.get("ANYBATCH_HOME") or configured
     providers = table.pop("providers", {})
@@ -57,20 +65,20 @@ def load(*, folder: Path, environment: Mapping[str, str], store: Path | None = N
     prices = table.pop("prices", {})
     if table:
         raise BadSettings(
-            f"{str(folder / FILE)!r} has {next(iter(table))!r}; it may have home, keep_remote, "
+            f"{str(file)!r} has {next(iter(table))!r}; it may have home, keep_remote, "
             "deadline_seconds, lease_seconds, search_seconds, [providers.NAME] tables, [[routes]], "
             '[server] and [prices."PROVIDER/MODEL"] tables'
         )
     if not isinstance(keep_remote, bool):
         raise BadSettings(f"{FILE}: keep_remote is true or false, not {keep_remote!r}")
     if not isinstance(providers, dict) or not all(isinstance(t, dict) for t in providers.values()):
-        raise BadSettings(f"{str(folder / FILE)!r}: write providers as [providers.NAME] tables")
+        raise BadSettings(f"{str(file)!r}: write providers as [providers.NAME] tables")
     if not isinstance(routes, list) or not all(isinstance(t, dict) for t in routes):
-        raise BadSettings(f"{str(folder / FILE)!r}: write routes as [[routes]] tables")
+        raise BadSettings(f"{str(file)!r}: write routes as [[routes]] tables")
     if not isinstance(server, dict):
-        raise BadSettings(f"{str(folder / FILE)!r}: write server as a [server] table")
+        raise BadSettings(f"{str(file)!r}: write server as a [server] table")
     if not isinstance(prices, dict) or not all(isinstance(t, dict) for t in prices.values()):
-        where = str(folder / FILE)
+        where = str(file)
         raise BadSettings(f'{where!r}: write prices as [prices."PROVIDER/MODEL"] tables')
     return Settings(
         home=Path(home).expanduser(),

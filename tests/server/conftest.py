@@ -1,5 +1,6 @@
 """One server and one endpoint for the tests that leave them as they found them."""
 
+import sys
 from collections.abc import Iterator
 
 import openai
@@ -35,8 +36,38 @@ def client(url: str) -> Iterator[openai.OpenAI]:
         yield client
 
 
-@pytest.fixture(autouse=True)
-def all_is_said() -> Iterator[None]:
+class WhileTestsRun:
+    """Where the log goes: to stderr, but between tests nowhere. A server that serves a module of
+    tests has the last word then, and pytest would show it among its own."""
+
+    def __init__(self) -> None:
+        self.stderr = self.buffer = self
+        self.is_heard = False
+
+    def write(self, text: bytes) -> None:
+        if self.is_heard:
+            sys.stderr.buffer.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.buffer.flush()
+
+
+HEARD = WhileTestsRun()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def heard() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "sys", HEARD)
+        yield
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call() -> Iterator[None]:
     """What a test had the server say is written before the test ends."""
-    yield
-    log.flush()
+    HEARD.is_heard = True
+    try:
+        yield
+    finally:
+        log.flush()
+        HEARD.is_heard = False

@@ -142,15 +142,44 @@ def sent(server: Process, *pieces: bytes | Iterable[bytes], ends: bool = False) 
     `ends`: nothing more will come, and the server can see it.
     """
     with connect(server) as sock:
-        try:
-            for piece in pieces:
-                for part in [piece] if isinstance(piece, bytes) else piece:
-                    sock.sendall(part)
-            if ends:
-                sock.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it does not listen any more; it may have said why
+        send(sock, *pieces, ends=ends)
         return status_on(sock)
+
+
+def send(sock: socket.socket, *pieces: bytes | Iterable[bytes], ends: bool = False) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):  # it listens no more, and may say why
+        for piece in pieces:
+            for part in [piece] if isinstance(piece, bytes) else piece:
+                sock.sendall(part)
+        if ends:
+            sock.shutdown(socket.SHUT_WR)
+
+
+Refusal = tuple[int, str]
+"""A status, and in whose words it is said why."""
+
+
+def refused(server: Process, *pieces: bytes | Iterable[bytes], ends: bool = False) -> Refusal:
+    """What is said last to these bytes: after it the server hangs up."""
+    with connect(server) as sock:
+        send(sock, *pieces, ends=ends)
+        return refusal_in(rest_of(sock))
+
+
+def refusal_in(answers: bytes) -> Refusal:
+    """The last of these, which has to have an id and to be the last of its connection."""
+    assert answers, "it hung up without a word"
+    said, _, body = answers[answers.rindex(b"HTTP/1.1 ") :].partition(CRLF * 2)
+    assert b"request-id: req_" in said
+    assert b"connection: close" in said
+    return int(said.split()[1]), words_of(json.loads(body))
+
+
+def words_of(body: Any) -> str:
+    """By whose protocol a body says what is wrong."""
+    if body.get("type") == "error":
+        return "anthropic"
+    return "gemini" if body["error"].get("status") else "openai"
 
 
 def status_on(sock: socket.socket) -> int | None:
@@ -195,6 +224,8 @@ class Door:
     headers: tuple[str, ...]
     body: bytes
     """One that is taken."""
+    words: str
+    """The protocol in which it is refused."""
     closing: tuple[str, str, tuple[str, ...]] | None = None
     """Method, path and headers of the call that gives up what was begun."""
 
@@ -211,6 +242,10 @@ def field(name: str, value: bytes, filename: str | None = None) -> bytes:
     return said.encode() + value + CRLF
 
 
+def fields(count: int, value: bytes = b"") -> bytes:
+    return b"".join(field(f"a{n}", value) for n in range(count))
+
+
 END = b"--b--\r\n"
 PURPOSE = field("purpose", b"batch")
 LINE = jsonl([chat("a")])
@@ -218,7 +253,7 @@ KEPT = PURPOSE + field("file", LINE, "in.jsonl") + END
 
 
 def files_door(server: Process) -> Door:
-    return Door("/v1/files", (FORM,), KEPT)
+    return Door("/v1/files", (FORM,), KEPT, "openai")
 
 
 def parts_door(server: Process) -> Door:
@@ -226,14 +261,14 @@ def parts_door(server: Process) -> Door:
     upload = httpx2.post(f"{server.url}/uploads", json=asked).json()["id"]
     path = f"/v1/uploads/{upload}"
     body = field("data", LINE, "data") + END
-    return Door(f"{path}/parts", (FORM,), body, ("POST", f"{path}/cancel", ()))
+    return Door(f"{path}/parts", (FORM,), body, "openai", ("POST", f"{path}/cancel", ()))
 
 
 def anthropic_door(server: Process) -> Door:
     params = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
     body = json.dumps({"requests": [{"custom_id": "a", "params": params}]}).encode()
     headers = ("anthropic-version: 2023-06-01", "Content-Type: application/json")
-    return Door("/v1/messages/batches", headers, body)
+    return Door("/v1/messages/batches", headers, body, "anthropic")
 
 
 def gemini_door(server: Process) -> Door:
@@ -246,7 +281,7 @@ def gemini_door(server: Process) -> Door:
     begun = httpx2.post(f"{server.root}/upload/v1beta/files", headers=said, json={})
     path = begun.headers["x-goog-upload-url"].removeprefix(server.root)
     headers = ("X-Goog-Upload-Command: upload, finalize", "X-Goog-Upload-Offset: 0")
-    return Door(path, headers, LINE, ("POST", path, ("X-Goog-Upload-Command: cancel",)))
+    return Door(path, headers, LINE, "gemini", ("POST", path, ("X-Goog-Upload-Command: cancel",)))
 
 
 DOORS = {
@@ -286,43 +321,74 @@ def form_door(request: pytest.FixtureRequest, server: Process) -> Iterator[Door]
 def test_a_body_that_is_longer_than_was_said_is_refused(server: Process, door: Door) -> None:
     half = len(door.body) // 2
 
-    # What is too much is no call, so the server hangs up, whether it has answered yet or not.
-    assert sent(server, door.head(length=half), door.body) in (None, 400)
+    # What was said to be the body is none of this door's.
+    assert sent(server, door.head(length=half), door.body) == 400
 
 
-def test_a_body_that_is_shorter_than_was_said_is_none(server: Process, door: Door) -> None:
-    assert sent(server, door.head(length=len(door.body) + 9), door.body, ends=True) in (None, 400)
+def test_what_comes_behind_a_call_is_refused_after_it(server: Process) -> None:
+    asked = head("/v1/models", length=2, method="GET") + b"{}"
+    with harmless(server), connect(server) as sock:
+        send(sock, asked, b"and more\r\n\r\n")
+        answers = rest_of(sock)
+
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert refusal_in(answers) == (400, "openai")
+
+
+def test_a_body_that_is_shorter_than_was_said_is_refused(server: Process, door: Door) -> None:
+    """To who sends nothing more but listens."""
+    short = door.head(length=len(door.body) + 9), door.body
+
+    assert refused(server, *short, ends=True) == (400, door.words)
 
 
 def test_a_body_that_breaks_off_is_none(server: Process, door: Door) -> None:
+    """It cannot be answered: whoever sent it is not there any more."""
     broken_off(server, door.head(length=10 * MB), door.body[:-2])
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1, 2", "1\r\nContent-Length: 2", "9" * 40])
 def test_a_length_that_is_none_is_refused(server: Process, door: Door, length: str) -> None:
-    assert sent(server, door.head(length=length), door.body) == 400
+    said = head(door.path, *door.headers, length=length)
+
+    assert refused(server, said, door.body) == (400, door.words)
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"zz\r\n",
-        b"-5\r\nhello\r\n",
-        b"f" * 17 + CRLF,
-        b"5\r\nhello-and-more\r\n0\r\n\r\n",
-        b"5\r\nhello\r\n0",
-    ],
-)
+NO_CHUNKS = [
+    b"zz\r\n",
+    b"-5\r\nhello\r\n",
+    b"f" * 17 + CRLF,
+    b"5\r\nhello-and-more\r\n0\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("garbage", NO_CHUNKS)
 def test_chunks_that_are_none_are_refused(server: Process, door: Door, garbage: bytes) -> None:
     chunked = door.head("Transfer-Encoding: chunked")
 
-    assert sent(server, chunked, garbage, ends=True) in (None, 400)
+    assert refused(server, chunked, garbage) == (400, door.words)
+
+
+@pytest.mark.parametrize("garbage", [*NO_CHUNKS, b"5\r\nhello\r\n0", b"5\r\nhel"])
+def test_chunks_that_are_none_and_end_are_refused(
+    server: Process, door: Door, garbage: bytes
+) -> None:
+    chunked = door.head("Transfer-Encoding: chunked")
+
+    assert refused(server, chunked, garbage, ends=True) == (400, door.words)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "chunked, gzip", "identity", "chunkedd", "x" * 100])
+def test_a_coding_that_nobody_knows_is_refused(server: Process, door: Door, coding: str) -> None:
+    coded = door.head(f"Transfer-Encoding: {coding}")
+
+    assert refused(server, coded, door.body) == (400, door.words)
 
 
 def test_a_length_and_chunks_at_once_are_refused(server: Process, door: Door) -> None:
     both = door.head("Transfer-Encoding: chunked", length=5)
 
-    assert sent(server, both, b"0\r\n\r\n") == 400
+    assert refused(server, both, b"0\r\n\r\n") == (400, door.words)
 
 
 @pytest.mark.parametrize("name", ["files", "parts"])
@@ -386,21 +452,19 @@ MILLION = 1_000_000
 @pytest.mark.parametrize(
     "pieces",
     [
-        pytest.param(lambda: [field("a", b"") * 1_000] * (MILLION // 1_000), id="parts"),
+        pytest.param(lambda: [fields(1_000)] * (MILLION // 1_000), id="parts"),
         pytest.param(lambda: [b"--b\r\nX-A: ", *[b"x" * MB] * 100], id="a header of a part"),
         pytest.param(
             lambda: [b"--b\r\n", *[b"X-A: b\r\n" * 1_000] * 1_000], id="headers of a part"
         ),
         pytest.param(lambda: [field("a", b"")[:-4], *[b"x" * MB] * 100], id="a field"),
-        pytest.param(
-            lambda: [field("file", b"")[:-4]] + [field("a", b"x" * 60_000)] * 50, id="many"
-        ),
+        pytest.param(lambda: [field("file", b"")[:-4], fields(50, b"x" * 60_000)], id="many"),
     ],
 )
 def test_a_form_that_never_ends_is_refused(server: Process, form_door: Door, pieces: Any) -> None:
     said = form_door.head("Transfer-Encoding: chunked")
 
-    assert sent(server, said, chunks(pieces())) in (400, 413, None)
+    assert sent(server, said, chunks(pieces())) in (400, 413)
 
 
 @pytest.mark.parametrize("pieces", [[b"x" * MB] * 100, [b"\r\n--" * 1_000] * 100])
@@ -511,11 +575,19 @@ POST = head("/v1/files", FORM, "Transfer-Encoding: chunked")
 )
 def test_a_head_that_never_ends_is_refused(server: Process, pieces: list[bytes]) -> None:
     with harmless(server):
-        assert sent(server, pieces) in (400, 431, None)
+        assert refused(server, pieces)[0] in (400, 431)
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\x16\x03\x01\x02\x00", b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100]
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00",
+        b"hello\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\n\r\n",
+        b"GET http:///v1 HTTP/1.1\r\n\r\n",
+        b"\0" * 100,
+    ],
 )
 def test_what_is_no_http_is_refused_in_words(server: Process, garbage: bytes) -> None:
     with harmless(server), connect(server) as sock:
@@ -615,6 +687,22 @@ def test_who_sends_a_body_a_byte_at_a_time_is_sent_away(hurried: Process) -> Non
 
     assert {status for status, _ in seen} <= {400, 408}
     assert max(seconds for _, seconds in seen) < PATIENCE_S * 10
+
+
+def waited(server: Process, door: Door) -> tuple[int, str]:
+    """What is said to one who sends less than was said, and waits."""
+    with connect(server) as sock:
+        send(sock, door.head(length=len(door.body) + 9), door.body[:20])
+        said, _, body = sock.recv(4096).partition(CRLF * 2)
+    return int(said.split()[1]), words_of(json.loads(body))
+
+
+def test_who_sends_less_than_was_said_and_waits_is_told(hurried: Process) -> None:
+    doors = [door(hurried) for door in DOORS.values()]
+    with harmless(hurried), ThreadPoolExecutor(len(doors)) as pool:
+        seen = list(pool.map(lambda door: waited(hurried, door), doors))
+
+    assert seen == [(408, door.words) for door in doors]
 
 
 def test_who_goes_on_after_the_answer_is_sent_away(hurried: Process) -> None:

@@ -1,6 +1,7 @@
 """What a client of Anthropic's message batches meets, beyond what its SDK shows."""
 
 import json
+import re
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion
 
+from anybatch.core.model import Failure, Result
 from anybatch.errors import BadSettings
 from anybatch.server.owners import hash_of
 from anybatch.server.serving import serving_of
@@ -20,6 +22,7 @@ from anybatch.settings import Settings
 from anybatch.testing import FakeAnthropic, FakeEndpoint, FakeOpenAI
 from anybatch.wire import anthropic_asked
 from anybatch.wire.anthropic_asked import RequestSplitter
+from anybatch.wire.anthropic_served import write_line
 
 from .world import LIMIT_S, ShiftedClock, chat, client_of, create, results_of, served, until_over
 
@@ -180,6 +183,27 @@ def test_a_bad_request_is_an_errored_line_and_the_others_run(http: httpx2.Client
     kind, message = why(found["field"])
     assert kind == "invalid_request_error"
     assert "/container" in message
+
+
+def test_an_errored_line_has_an_id_of_its_own(http: httpx2.Client) -> None:
+    no_budget = row("budget")
+    del no_budget["params"]["max_tokens"]
+    rows = [no_budget, row("refused", "fail"), row("refused-too", "fail"), row("good")]
+    first, second = (ended(http, made(http, *rows)) for _ in range(2))
+    found = [lines(http, batch) for batch in (first, second)]
+
+    errored = [result["error"] for each in found for result in each.values() if "error" in result]
+    ids = [error["request_id"] for error in errored]
+    assert len(set(ids)) == len(ids) == 6
+    assert all(re.fullmatch("req_[0-9a-f]{24}", id) for id in ids)
+
+
+def test_a_line_that_is_written_again_is_the_same() -> None:
+    refused = Result(n=7, outcome="bad_request", status=400, failure=Failure(message="no"))
+    written = {write_line("a", refused, order="o", n=7, ending="completed") for _ in range(2)}
+
+    assert len(written) == 1
+    assert len({write_line("a", None, order="o", n=n, ending="completed") for n in range(3)}) == 3
 
 
 def test_the_older_version_takes_a_temperature(http: httpx2.Client) -> None:

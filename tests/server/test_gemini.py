@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from anybatch.server import gemini_files
+from anybatch.server import gemini_files, log
 from anybatch.server.owners import hash_of
 from anybatch.testing import FakeEndpoint, FakeGemini, Status, matching
 from anybatch.testing.endpoint import Call
@@ -253,6 +253,57 @@ def test_a_key_is_needed_and_google_says_so(url: str) -> None:
 
     assert error_of(without) == error_of(wrong) == (400, "INVALID_ARGUMENT")
     assert "API key not valid" in wrong.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_a_key_may_stand_in_the_address(url: str, bob: httpx2.Client, version: str) -> None:
+    made = bob.post(CREATE, json=inline({"request": ask("hi")})).json()["name"]
+
+    def asked(path: str, key: str) -> httpx2.Response:
+        return httpx2.get(f"{url}/{version}/{path}", params={"pageSize": 1, "key": key})
+
+    assert asked(made, "b").json()["name"] == made
+    assert asked("batches", "b").json()["operations"][0]["name"] == made
+    assert error_of(asked(made, "a")) == (404, "NOT_FOUND")
+    for wrong in ("c", "sha256"):
+        assert error_of(asked("batches", wrong)) == (400, "INVALID_ARGUMENT")
+    header = {"x-goog-api-key": "a"}
+    both = httpx2.get(f"{url}/{version}/{made}?key=b", headers=header)
+    assert error_of(both) == (404, "NOT_FOUND")  # the header says who calls
+
+
+def test_a_file_is_uploaded_with_a_key_in_the_address(url: str) -> None:
+    begin = {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"}
+    file = {"file": {"mime_type": "application/jsonl", "size_bytes": 3}}
+    for path in ("/upload/v1/files", "/upload/v1beta/files"):
+        begun = httpx2.post(f"{url}{path}?key=a", headers=begin, json=file)
+        address = begun.headers["x-goog-upload-url"]
+        sent = send(address, b"abc", 0, "upload, finalize")
+
+        assert sent.status_code == 200
+        assert "key=" not in address + begun.text + sent.text
+
+
+def test_a_key_in_the_address_is_in_no_log(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    log.flush()
+    capfd.readouterr()
+    with httpx2.Client(base_url=url) as client:
+        calls = [
+            client.get("/v1/batches?key=a"),
+            client.get("/v1beta/nothing?pageSize=1&key=very-secret"),
+            client.post("/v1/models/m:batchGenerateContent?key=very-secret", content=b"{"),
+            client.put("/v1/files?key=very%2Dsecret"),
+        ]
+    log.flush()
+    said = capfd.readouterr().err
+
+    assert [call.status_code for call in calls] == [200, 400, 400, 400]
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["path"] for line in lines if line["event"] == "request"] == [
+        call.request.url.path for call in calls
+    ]
+    assert not any(word in said for word in ("key=", "very", "pageSize"))
+    assert not any("very" in call.text for call in calls)
 
 
 def test_the_same_paths_answer_openai_by_its_own_header(url: str) -> None:

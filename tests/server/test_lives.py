@@ -472,7 +472,8 @@ def test_an_upload_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--host", "0.0.0.0"], "need a key"),
-        (["--config", "nothing.toml"], "is not a file called anybatch.toml"),
+        (["--config", "nothing.toml"], "'nothing.toml' is not a file"),
+        (["--config", "."], "'.' is not a file"),
         (["--host", "192.0.2.1.5"], "need a key"),
     ],
 )

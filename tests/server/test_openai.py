@@ -405,6 +405,8 @@ def test_a_file_lives_as_long_as_it_is_told(client: openai.OpenAI) -> None:
         ("in.txt", b"{}", "Invalid file format for Batch API. Must be .jsonl"),
         ("in.jsonl", b"", "Invalid file format for Batch API. The file is empty."),
         ("in.jsonl", b"hello\n", "Invalid file format for Batch API. Line 1 is not JSON."),
+        ("in.jsonl", b"\n \r\nhello\n{}", "Invalid file format for Batch API. Line 3 is not JSON."),
+        ("in.jsonl", b"\n \r\n\n", "Invalid file format for Batch API. The file is empty."),
     ],
 )
 def test_a_file_that_cannot_be_a_batch_is_refused_at_once(
@@ -414,6 +416,26 @@ def test_a_file_that_cannot_be_a_batch_is_refused_at_once(
 
     assert isinstance(e, openai.BadRequestError)
     assert message in e.message
+
+
+def test_lines_with_nothing_on_them_count_and_are_passed_over(client: openai.OpenAI) -> None:
+    blank = [b"", b" \r", b""]
+    good = create(client, [*blank, chat("a"), *blank, chat("b"), *blank])
+    bad = create(client, [*blank, chat("a"), *blank, b"hello"])
+
+    _, completed = until_over(client, good)
+    _, failed = until_over(client, bad)
+
+    assert set(results_of(client, completed)[0]) == {"a", "b"}
+    assert [(e.code, e.line) for e in failed.errors.data] == [("invalid_json_line", 8)]
+
+
+@pytest.mark.parametrize("lines", [100, 100_000])
+def test_a_file_may_begin_with_any_number_of_blank_lines(client: openai.OpenAI, lines: int) -> None:
+    given = create(client, [b""] * lines + [chat("a")])
+    _, batch = until_over(client, given)
+
+    assert (batch.status, batch.request_counts.completed) == ("completed", 1)
 
 
 FILE = ("in.jsonl", io.BytesIO(jsonl([chat("a")])))
@@ -439,6 +461,8 @@ def test_the_parts_of_a_form_come_in_either_order(url: str, form: bytes) -> None
         (PURPOSE.replace(b"batch", b"fun") + CONTENT + END, MULTIPART, "purpose"),
         (PURPOSE + CONTENT, MULTIPART, None),
         (PURPOSE + CONTENT + CONTENT + END, MULTIPART, None),
+        (PURPOSE + PURPOSE + CONTENT + END, MULTIPART, None),
+        (PURPOSE + CONTENT + PURPOSE.replace(b"batch", b"evals") + END, MULTIPART, None),
         (PURPOSE.replace(b"batch", b"\xff") + END, MULTIPART, None),
         (b"", MULTIPART, None),
         (b"{}", "application/json", None),
@@ -457,7 +481,7 @@ def test_a_form_that_is_none_is_refused(
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (PURPOSE * 1000 + CONTENT + END, {}, 413),
+        (b"".join(PURPOSE.replace(b"purpose", b"p%d" % n) for n in range(40)) + END, {}, 413),
         (PURPOSE.replace(b"batch", b"x" * 100_000) + END, {}, 413),
         (b"--b\r\nContent-Disposition: " + b"x" * 100_000, {}, 413),
         (b"--b\r\n" + b"X-A: b\r\n" * 100, {}, 413),

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,142 @@ def test_a_server_that_runs_reads_its_routes_again(tmp_path: Path, endpoint: Fak
     assert kept == ["m"]
     assert "routes.read" in events
     assert "routes.kept" in events
+
+
+@contextmanager
+def serving(folder: Path, config: Path, **variables: str) -> Iterator[tuple[Any, str, Path]]:
+    """A process that serves what `config` says, its address, and its log."""
+    log_file = folder / "log"
+    with log_file.open("wb") as stderr:
+        process = subprocess.Popen(
+            command("serve", "--port", "0", "--config", str(config)),
+            env=environment(folder, **variables),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip(), log_file
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def events(log_file: Path, name: str) -> list[dict[str, Any]]:
+    lines = log_file.read_text("utf-8").splitlines(keepends=True)
+    read = [json.loads(line) for line in lines if line[:1] == "{" and line[-1:] == "\n"]
+    return [each for each in read if each["event"] == name]
+
+
+ROUTE = f'[[routes]]\nmodel = "m"\nbase_url = "{HERE}"\n'
+WRONG = {
+    f"{ROUTE}{ROUTE}colour = 'red'\n": "[[routes]] number 2 in anybatch.toml has 'colour'",
+    f"{ROUTE}[[routes]\n": "(at line 4, column 9)",
+    f"{ROUTE}rpm = -1\n": "[providers.127.0.0.1:9] in anybatch.toml: rpm must be",
+    f"{ROUTE}[[routes]]\nmodel = 'n'\n": "[[routes]] number 2 in anybatch.toml needs a base_url",
+    "colour = 1\n": "has 'colour'; it may have home",
+}
+
+
+def test_routes_that_are_refused_leave_those_that_were(
+    tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    config = settings(tmp_path, endpoint.base_url, model="m")
+    good = config.read_text("utf-8")
+    with serving(tmp_path, config) as (process, url, log_file), client_of(url) as client:
+        for count, text in enumerate(WRONG, start=1):
+            config.write_text(text)
+            process.send_signal(signal.SIGHUP)
+            until(lambda count=count: len(events(log_file, "routes.kept")) == count, "a word of it")
+        config.unlink()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: len(events(log_file, "routes.kept")) == len(WRONG) + 1, "a word of it")
+        models = [each.id for each in client.models.list()]
+        _, batch = until_over(client, create(client, [chat("a")]))
+        config.write_text(good.replace('"m"', '"n"'))
+        process.send_signal(signal.SIGHUP)
+        until(lambda: [each.id for each in client.models.list()] == ["n"], "other routes")
+        assert process.poll() is None
+
+    said = [each["why"] for each in events(log_file, "routes.kept")]
+    assert [part for part, why in zip(WRONG.values(), said, strict=False) if part not in why] == []
+    assert "is not a file" in said[-1]
+    assert models == ["m"]
+    assert (batch.status, batch.request_counts.completed) == ("completed", 1)
+    assert [each["routes"] for each in events(log_file, "routes.read")] == [1]
+
+
+def test_a_file_of_settings_may_have_any_name(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    (tmp_path / "anybatch.toml").write_text("colour = 'red'\n")
+    elsewhere = tmp_path / "etc"
+    elsewhere.mkdir()
+    config = settings(elsewhere, endpoint.base_url, model="m").rename(elsewhere / "prod.conf")
+    with serving(tmp_path, config) as (process, url, log_file), client_of(url) as client:
+        before = [each.id for each in client.models.list()]
+        settings(elsewhere, endpoint.base_url, model="n").rename(config)
+        process.send_signal(signal.SIGHUP)
+        until(lambda: [each.id for each in client.models.list()] == ["n"], "other routes")
+
+    assert before == ["m"]
+    assert events(log_file, "routes.kept") == []
+
+
+KEYS = """
+[[routes]]
+model = "named"
+base_url = "https://a.invalid/v1"
+api_key_env = "A_KEY"
+
+[[routes]]
+model = "known-*"
+provider = "openai"
+
+[[routes]]
+model = "here"
+base_url = "http://127.0.0.1:9/v1"
+
+[[routes]]
+model = "here-*"
+base_url = "http://127.0.0.1:8/v1"
+api_key_env = "B_KEY"
+
+[[routes]]
+model = "blank"
+base_url = "https://b.invalid/v1"
+api_key_env = "C_KEY"
+
+[[routes]]
+model = "told"
+base_url = "https://c.invalid/v1"
+api_key_env = "D_KEY"
+
+[[routes]]
+model = "*"
+provider = "local"
+"""
+
+
+def test_a_route_without_its_key_is_told_of_at_the_start_and_when_routes_are_read(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "anybatch.toml"
+    config.write_text(KEYS)
+    with serving(tmp_path, config, C_KEY=" ", D_KEY="sk-d") as (process, url, log_file):
+        until(lambda: len(events(log_file, "route.keyless")) == 4, "a word of it")
+        ready = httpx2.get(root_of(url) + "/ready")
+        config.write_text(KEYS.replace("A_KEY", "E_KEY").replace("B_KEY", "D_KEY"))
+        process.send_signal(signal.SIGHUP)
+        until(lambda: len(events(log_file, "route.keyless")) == 7, "a word of it")
+
+    said = events(log_file, "route.keyless")
+    assert [(each["route"], each["model"], each["why"].split()[3]) for each in said] == [
+        *((1, "named", "A_KEY"), (2, "known-*", "OPENAI_API_KEY")),
+        *((4, "here-*", "B_KEY"), (5, "blank", "C_KEY")),
+        *((1, "named", "E_KEY"), (2, "known-*", "OPENAI_API_KEY"), (5, "blank", "C_KEY")),
+    ]
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    assert "sk-d" not in log_file.read_text("utf-8")
 
 
 def test_where_nobody_serves_nobody_reads_routes_again(tmp_path: Path) -> None:

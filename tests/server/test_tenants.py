@@ -178,8 +178,8 @@ def test_what_is_not_the_callers_is_not_there(call: Call, route: str, kind: str)
             assert ask(call, "alice", route, id).status_code != absent[0]
         case "deleted":
             delete(call, ROUTES[route], id)
-            # A list goes on behind a file that was deleted, for its owner alone.
-            walks = route == "GET /v1/files?after={id}"
+            # A list goes on behind what was deleted, for its owner alone.
+            walks = route in ("GET /v1/files?after={id}", "GET /v1/webhook_endpoints?after={id}")
             assert ask(call, "alice", route, id).status_code == 200 or not walks
             assert told(ask(call, "bob" if walks else "alice", route, id), id) == absent
         case _:

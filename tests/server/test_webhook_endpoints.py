@@ -118,6 +118,32 @@ def test_who_is_disabled_hears_nothing_until_it_is_enabled(
     assert len(replayed["event_ids"]) == 2
 
 
+def test_who_walks_the_list_may_delete_what_it_has_seen(alice: Client, told: Receiver) -> None:
+    made = [alice.make(url=told.url)["id"] for _ in range(5)]
+    seen: list[str] = []
+    status, page = alice("GET", "/webhook_endpoints?limit=2")
+    while page["data"]:
+        seen += [each["id"] for each in page["data"]]
+        for each in page["data"]:
+            alice("DELETE", f"/webhook_endpoints/{each['id']}")
+        status, page = alice("GET", f"/webhook_endpoints?limit=2&after={page['last_id']}")
+        assert status == 200
+
+    assert seen == made[::-1]
+    for foreign in ("we_nowhere", made[0].upper()):
+        status, refused = alice("GET", f"/webhook_endpoints?after={foreign}")
+        assert (status, refused["error"]["param"]) == (400, "after")
+
+
+def test_where_anothers_endpoint_stood_is_no_place(url: str, alice: Client, told: Receiver) -> None:
+    made = alice.make(url=told.url)["id"]
+    alice("DELETE", f"/webhook_endpoints/{made}")
+
+    status, _ = Client(url, "bob")("GET", f"/webhook_endpoints?after={made}")
+
+    assert status == 400
+
+
 def test_a_deleted_endpoint_is_not_there(url: str, alice: Client, told: Receiver) -> None:
     made = alice.make(url=told.url)
     one = f"/webhook_endpoints/{made['id']}"

@@ -118,10 +118,33 @@ def test_an_endpoint_is_there_for_its_owner(store: ServedStore) -> None:
     assert listed(after="we_2", most=1) == ["we_1"]
     assert listed(after="yours") is None
     assert listed(after="settled") is None
-    assert not store.delete_webhook_endpoint("we_1", owner="you")
-    assert not store.delete_webhook_endpoint("settled", owner="me")
-    assert store.delete_webhook_endpoint("we_1", owner="me")
+    assert not store.delete_webhook_endpoint("we_1", owner="you", now=AT)
+    assert not store.delete_webhook_endpoint("settled", owner="me", now=AT)
+    assert store.delete_webhook_endpoint("we_1", owner="me", now=AT)
+    assert not store.delete_webhook_endpoint("we_1", owner="me", now=AT)
     assert listed() == ["we_2", "we_0"]
+
+
+def test_a_list_goes_on_behind_an_endpoint_that_was_deleted(store: ServedStore) -> None:
+    def listed(after: str, owner: str = "me") -> list[str] | None:
+        found = store.webhook_endpoints_of(owner, most=9, after=after)
+        return None if found is None else [one.id for one in found]
+
+    for n in range(3):
+        store.add_webhook_endpoint(endpoint(f"we_{n}"))
+    for n in (2, 1):
+        store.delete_webhook_endpoint(f"we_{n}", owner="me", now=AT)
+    store.add_webhook_endpoint(endpoint("we_3"))
+    store.settle_webhook_endpoints([endpoint("settled", settled=True)], at=AT, why="")
+
+    # What is new stands where nothing stood before.
+    assert listed("we_2") == listed("we_1") == ["we_0"]
+    assert listed("we_3") == ["we_0"]
+    assert listed("we_1", owner="you") is listed("we_9") is None
+    later = AT + timedelta(days=1)
+    store.delete_webhook_endpoint("we_3", owner="me", now=later)
+    store.forget_places_of_webhook_endpoints(AT)
+    assert (listed("we_1"), listed("we_3")) == (None, ["we_0"])
 
 
 def test_what_a_call_has_made_is_noted_with_it(store: ServedStore) -> None:
@@ -312,7 +335,7 @@ def test_what_is_on_its_way_goes_with_its_endpoint(store: ServedStore) -> None:
     event = end(store, "batch_1")
     delivery = tried(store, event, status="delivered")
 
-    store.delete_webhook_endpoint("we_1", owner="me")
+    store.delete_webhook_endpoint("we_1", owner="me", now=AT)
     note(store, delivery)  # it was under way
 
     assert store.webhook_counts() == {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import loops
 from ..errors import BadSettings, MissingExtra, UsageError
-from ..settings import FILE, Settings, load
+from ..settings import Settings, load
 from .leave import leave
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -65,12 +65,9 @@ def reload_command(config: Path | None, store: Path | None) -> None:
 
 
 def _settings(config: Path | None, store: Path | None) -> Settings:
-    folder = Path.cwd()
-    if config is not None:
-        if config.name != FILE or not config.is_file():
-            raise BadSettings(f"--config {str(config)!r} is not a file called {FILE}")
-        folder = config.parent
-    return load(folder=folder, environment=os.environ, store=store)
+    if config is not None and not config.is_file():
+        raise BadSettings(f"--config {str(config)!r} is not a file")
+    return load(folder=Path.cwd(), environment=os.environ, store=store, file=config)
 
 
 def _say(address: str) -> None:

@@ -263,7 +263,7 @@ class AnthropicFace:
         return asking.unserved(model)
 
     def write_line(self, name: str, result: Result | None, *, order: Order, n: int) -> Line:
-        return Line(*wire.write_line(name, result, ending=order.ending))
+        return Line(*wire.write_line(name, result, order=order.id, n=n, ending=order.ending))
 
     def output_name(self, order: Order, *, ok: bool) -> str:
         return f"{order.id}_{'results' if ok else 'errors'}.jsonl"

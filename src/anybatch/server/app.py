@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import StoreUnwritable
 from . import openapi
+from .connections import broken
 from .face import Admitting, Caller, Face, OverLimit
 from .health import Health
 from .log import log
@@ -38,7 +39,7 @@ def application(
     health: Health | None = None,
     calls: Calls | None = None,
     telemetry: Telemetry | None = None,
-) -> ASGIApp:
+) -> "Front":
     """The whole server. A call is answered by the first of `faces` that claims it; `health` answers
     for none of them."""
     served = [_Served(face) for face in faces]
@@ -107,7 +108,7 @@ def _handlers(face: Face, routes: Sequence[BaseRoute]) -> dict[Any, Handler]:
         return face.failure(503, "The server has no room to write this down now: try again later.")
 
     async def gone(request: Request, e: Exception) -> Response:
-        return face.failure(400, "The body ended before it was complete.")
+        return face.failure(*broken(request.scope))
 
     return {
         HTTPException: refused,
@@ -166,7 +167,7 @@ class Front:
             answer.headers.update(_naming(request_id()))
             await answer(scope, receive, send)
             return
-        served = next(each for each in self._faces if each.face.claims(scope))
+        served = self._served(scope)
         told = Told(name=request_id(), method=scope["method"], face=served.face.name)
         began = time.perf_counter()
         with self._telemetry.call(told, scope):
@@ -176,6 +177,13 @@ class Front:
         ms = round((time.perf_counter() - began) * 1000, 1)
         more = {} if failure is None else {"failure": failure}
         log("request", id=told.name, **fields, ms=ms, owner=owner, **more)
+
+    def _served(self, scope: Scope) -> _Served:
+        return next(each for each in self._faces if each.face.claims(scope))
+
+    def refusal(self, scope: Scope, status: int, message: str) -> Response:
+        """What is said of a call that is none, in the words that it was begun in."""
+        return self._served(scope).face.failure(status, message)
 
     async def _answered(
         self, served: _Served, told: Told, scope: Scope, receive: Receive, send: Send
@@ -190,7 +198,7 @@ class Front:
                 message["headers"] = [*message["headers"], *encoded]
             await send(message)
 
-        owner = self._owners.owner_of(scope["headers"])
+        owner = self._owners.owner_of(scope["headers"], scope["query_string"])
         if owner is None and isinstance(served.face, Admitting):
             owner = await served.face.admitted(scope)
             if owner is not None and not self._owners.is_known(owner):

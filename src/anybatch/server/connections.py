@@ -8,15 +8,16 @@ import asyncio
 import resource
 import secrets
 from asyncio import TimerHandle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, cast
 
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ..errors import BadSettings
-from ..wire.openai import write_error
 from .log import log
 from .together import Together
 
@@ -52,11 +53,53 @@ class Limits:
         return self.patience.total_seconds() + received / self.least_bytes_s
 
 
+class Broken(NamedTuple):
+    """What is said of a call that is none any more."""
+
+    status: int
+    message: str
+
+
+_BROKEN = "anybatch.broken"
+_CUT_OFF = Broken(400, "The body ended before it was complete.")
+
+
+def broken(scope: Scope) -> Broken:
+    """Why there is no more of a call's body."""
+    why: Broken = scope.get(_BROKEN, _CUT_OFF)
+    return why
+
+
+def breaking_off(app: ASGIApp) -> ASGIApp:
+    """`app`, to which a call that breaks in its body is as one whose client has gone: but the
+    client is there, and hears the answer."""
+
+    async def called(scope: Scope, receive: Receive, send: Send) -> None:
+        async def receiving() -> Message:
+            message = await receive()
+            return {"type": "http.disconnect"} if _BROKEN in scope else message
+
+        await app(scope, receiving, send)
+
+    return called
+
+
+Refusal = Callable[[Scope, int, str], Response]
+"""What is said of a call of which the path and the headers are known as far as they came."""
+
+
 class Connection(HttpToolsProtocol):
     """One connection, within limits. Belongs to the event loop."""
 
     limits: ClassVar[Limits] = Limits()
+    refusal: ClassVar[Refusal]
 
+    _in_body = False
+    """Whether a call has begun of which the body is not complete."""
+    _broken: Broken | None = None
+    """What is wrong with what came: nothing that comes behind it is looked at."""
+    _has_ended = False
+    """Whether the client sends nothing more."""
     _moved = False
     """Whether what came last got us any further."""
     _stuck_bytes = 0
@@ -66,8 +109,10 @@ class Connection(HttpToolsProtocol):
     """Since the client reads no more of what it is answered."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(Together(transport, self.loop))  # type: ignore[arg-type]
+        self._together = Together(transport, self.loop)
+        super().connection_made(self._together)  # type: ignore[arg-type]
         if len(self.connections) > self.limits.connections:
+            self._has_ended = True  # nobody waits for what it wants
             self._refuse(503, "Too many connections are open: try again in a moment.")
         else:
             self._wait()
@@ -78,9 +123,11 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._broken is not None or self.transport.is_closing():
+            return
         self._moved = False
         super().data_received(data)
-        if self.transport.is_closing():
+        if self._broken is not None or self.transport.is_closing():
             return
         self._stuck_bytes = 0 if self._moved else self._stuck_bytes + len(data)
         if self._stuck_bytes > self.limits.head_bytes:
@@ -89,6 +136,16 @@ class Connection(HttpToolsProtocol):
             self._wait_no_more()  # who answers waits for the body, or for nobody
         elif self._waiting is None:
             self._wait()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Who has sent all of a call and hangs up has gone; who has not may still listen."""
+        self._has_ended, self._together.lingers = True, False
+        if self._in_body and self._is_answering():
+            self._refuse(*_CUT_OFF)
+            return True
+        if self._stuck_bytes and not self._is_answering():
+            self._refuse(400, "The head of the call ended before it was complete.")
+        return False
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -111,14 +168,20 @@ class Connection(HttpToolsProtocol):
         self._moved = True
         self.scope["anybatch.limits"] = self.limits  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
+        self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         self._moved = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._moved = True
+        self._moved, self._in_body = True, False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._broken is not None and not self._is_answering():
+            self._say_why(self._broken)
 
     def _wait(self) -> None:
         """For a call to begin, or for the rest of one that is answered already."""
@@ -141,25 +204,50 @@ class Connection(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Say so and hang up. In whose words nobody knows yet: these are the usual face's."""
+        """Say so, once all that was asked before is answered, and hang up."""
         self._wait_no_more()
-        if self.transport.is_closing():
+        if self._broken is not None or self.transport.is_closing():
             return
         log("connection.refused", status=status, why=message)
+        self._broken = Broken(status, message)
+        self._together.lingers = not self._has_ended
         if not self._is_answering():
-            body = write_error(status, message)
-            name = f"req_{secrets.token_hex(12)}"
-            head = (
-                f"content-type: application/json\r\nx-request-id: {name}\r\nconnection: close\r\n"
-            )
-            length = f"content-length: {len(body)}\r\n\r\n"
-            self.transport.write(STATUS_LINE[status] + (head + length).encode() + body)
+            self._say_why(self._broken)
+        elif self._in_body:  # who answers it says so
+            cast(Scope, self.scope)[_BROKEN] = self._broken
+            self.cycle.keep_alive = False
+            self.cycle.message_event.set()
+
+    def _say_why(self, why: Broken) -> None:
+        """Unless it was a call that has got its answer before all of it was there."""
+        if self.transport.is_closing():
+            return
+        if not self._in_body:
+            self._write(type(self).refusal(self._begun(), *why))
         self.transport.close()
 
+    def _write(self, answer: Response) -> None:
+        name = f"req_{secrets.token_hex(12)}"
+        answer.headers.update(
+            {"x-request-id": name, "request-id": name, "connection": "close"},
+        )
+        head = b"".join(b"%b: %b\r\n" % each for each in answer.raw_headers)
+        self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + answer.body)
 
-def connection_within(limits: Limits) -> type[Connection]:
-    """Connections with these limits."""
-    return type("Connection", (Connection,), {"limits": limits})
+    def _begun(self) -> Scope:
+        """What is known of a call that did not get as far as to its body."""
+        path = getattr(self, "url", b"").partition(b"?")
+        return {
+            "type": "http",
+            "path": path[0].decode("latin-1"),
+            "query_string": path[2],
+            "headers": list(self.headers or ()),
+        }
+
+
+def connection_within(limits: Limits, refusal: Refusal) -> type[Connection]:
+    """Connections with these limits, on which `refusal` says what is no call."""
+    return type("Connection", (Connection,), {"limits": limits, "refusal": staticmethod(refusal)})
 
 
 def limits_of(server: Mapping[str, Any]) -> Limits:

@@ -20,7 +20,7 @@ from .repeats import REMEMBERED, Answers, to_nobody
 T = TypeVar("T")
 
 WALKED = timedelta(days=7)
-"""So long a list goes on behind a file that was deleted."""
+"""So long a list goes on behind what was deleted."""
 
 
 def new_id() -> str:

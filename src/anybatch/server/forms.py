@@ -18,6 +18,7 @@ from .connections import Limits
 
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_PARTS = 32
+_MAX_TOLD = 100
 _AROUND_BYTES = 64 * 1024
 """What may come around the file of a form."""
 _USUAL = Limits()
@@ -119,6 +120,8 @@ class _Taking:
     def _end(self) -> None:
         if self._is_file or self._name is None:
             return
+        if self._name in self._form.fields:
+            raise BadForm(f"the form has more than one {self._name[:_MAX_TOLD]!r}")
         try:
             self._form.fields[self._name] = self._text.decode()
         except UnicodeDecodeError as e:

@@ -23,6 +23,7 @@ from .face import Absent, Handler, Line, caller_of
 from .forms import TooLarge, take_body
 from .gemini_files import GENERATED, INLINE, UPLOADED, GeminiFiles, answer, id_of
 from .orders import Orders
+from .owners import query_key
 from .repeats import Answers, Repeats, Reused, digest_of
 
 VERSIONS = ("v1", "v1beta")
@@ -78,10 +79,12 @@ class GeminiFace:
         self._files = GeminiFiles(desk, self._repeats, public_url=public_url)
 
     def claims(self, scope: Scope) -> bool:
-        """The newer SDK calls the paths that OpenAI's calls; its key is in a header of its own."""
+        """The newer SDK calls the paths that OpenAI's calls; its key is in a header of its own.
+        Who calls by hand may put it into the address, where no other protocol has one."""
         if scope["path"].startswith(_OURS):
             return True
-        return b"x-goog-api-key" in dict(scope["headers"])
+        is_named = b"x-goog-api-key" in dict(scope["headers"])
+        return is_named or bool(query_key(scope["query_string"]))
 
     async def admitted(self, scope: Scope) -> str | None:
         """See `face.Admitting`."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from msgspec.structs import replace
 
@@ -67,13 +67,13 @@ class Owners:
         terms = self.terms_of(owner)
         return 1 if terms is None else terms.weight
 
-    def owner_of(self, headers: Collection[tuple[bytes, bytes]]) -> str | None:
+    def owner_of(self, headers: Collection[tuple[bytes, bytes]], query: bytes = b"") -> str | None:
         """None: the key is missing or unknown; or none is asked for, and a page from elsewhere
         calls through somebody's browser."""
         if not self.ask_for_keys:
             return EVERYBODY if _is_from_here(headers) else None
         # What is compared are hashes: the time that it takes tells nothing of a key.
-        return self._hashes.get(hash_of(_key(headers)))
+        return self._hashes.get(hash_of(_key(headers) or query_key(query)))
 
 
 def _is_from_here(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -105,6 +105,15 @@ def _key(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             bearer = value[7:].strip()
     return bearer
+
+
+def query_key(query: bytes) -> bytes:
+    """The key in an address, where calls by hand to Google's services may have it; empty: it has
+    none. Checked 2026-11-20."""
+    if b"key=" not in query:
+        return b""
+    said = dict(reversed(parse_qsl(query.decode("latin-1"))))
+    return said.get("key", "").strip().encode()
 
 
 def owners_of(server: Mapping[str, Any]) -> Owners:

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 from urllib.parse import urlsplit
 
 from ..core.model import Api, Spec
 from ..errors import BadSettings
+from ..executors.auth import is_on_this_machine
 from ..executors.embedded import PACKAGED, weights
 from ..providers import registry
+from ..providers.provider import Provider
 from ..providers.registry import checked_url
 from ..settings import Settings
 
@@ -147,19 +149,49 @@ def check_places(settings: Settings, routes: Sequence[Route]) -> None:
             raise BadSettings(f"{_where(place)}: {e}") from e
 
 
-def _check_place(settings: Settings, route: Route) -> None:
-    provider = registry.find(
+def _provider(settings: Settings, route: Route) -> Provider:
+    """Who answers at a route. Raises BadSettings."""
+    return registry.find(
         route.provider,
         configured=settings.providers,
         base_url=route.base_url,
         environment=settings.environment,
     )
+
+
+def _check_place(settings: Settings, route: Route) -> None:
+    provider = _provider(settings, route)
     if provider.base_url is None and route.weights is not None:
         weights(route.weights)
     if route.executor == "batch" and provider.batch is None:
         raise BadSettings(
             f"provider {provider.name!r} has no batch API that we know of; leave executor out"
         )
+
+
+class Keyless(NamedTuple):
+    """A route to whose place nobody has said the key."""
+
+    number: int
+    model: str
+    variable: str
+    """Of the environment, where the key is looked for."""
+
+
+def keyless(settings: Settings, routes: Sequence[Route]) -> Iterator[Keyless]:
+    """Those of `routes` whose key the environment does not have, though they name it or need it.
+
+    `settings` know the providers of all of them. Google's tools may have left a key elsewhere, and
+    who answers on this machine needs none.
+    """
+    for number, route in enumerate(routes, start=1):
+        provider = _provider(settings, route)
+        variable = provider.key_env
+        if variable is None or settings.environment.get(variable, "").strip():
+            continue
+        needs_it = provider.auth != "google" and not is_on_this_machine(provider)
+        if needs_it or route.table.get("key_env"):
+            yield Keyless(number, route.model, variable)
 
 
 def _where(place: int) -> str:

@@ -9,7 +9,6 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from ..clock import Clock, SystemClock
 from ..core.served import ApiKey
@@ -23,9 +22,9 @@ from ..store.sqlite import DATABASE
 from . import log
 from .alone import alone
 from .anthropic import AnthropicFace
-from .app import application
+from .app import Front, application
 from .check import Checking
-from .connections import Limits, connection_within, limits_of
+from .connections import Limits, breaking_off, connection_within, limits_of
 from .desk import Desk
 from .face import Face
 from .gemini import GeminiFace
@@ -34,7 +33,7 @@ from .metrics import Calls
 from .openai import OpenAIFace
 from .orders import Orders
 from .owners import Owners, owners_of
-from .routes import RouteTable
+from .routes import RouteTable, keyless
 from .shared import ServingWorkspace
 from .supervisor import Supervisor
 from .telemetry import Silent, Telemetry, telemetry_of
@@ -73,6 +72,13 @@ class Serving:
             log.log("routes.kept", why=str(e)[:500])
         else:
             log.log("routes.read", routes=len(self.routes))
+            self.warn()
+
+    def warn(self) -> None:
+        """Say which routes lack a key. The others are good without it, so nothing is refused."""
+        for each in keyless(self.routes.settings, self.routes):
+            said = f"the environment variable {each.variable} is not set"
+            log.log("route.keyless", route=each.number, model=each.model, why=said)
 
 
 def serving_of(settings: Settings, *, host: str | None, port: int | None) -> Serving:
@@ -193,6 +199,7 @@ async def _serve(
     await telemetry.observe(health.numbers)
     app = application(faces, serving.owners, health=health, calls=calls, telemetry=telemetry)
     server = _Server(_config(app, serving.limits))
+    serving.warn()
     broken: list[BaseException] = []
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_supervise(supervisor, stop, broken))
@@ -250,10 +257,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+def _config(app: Front, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
-        http=connection_within(limits),
+        breaking_off(app),
+        http=connection_within(limits, app.refusal),
         ws="none",
         log_config=None,
         log_level="error",

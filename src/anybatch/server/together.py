@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 _MOST_BYTES = 1 << 16
+_LINGERS_S = 1.0
 
 
 class Together:
@@ -18,6 +19,10 @@ class Together:
         self._held: list[bytes] = []
         """What was written since the event loop last came by."""
         self._bytes = 0
+        self.lingers = False
+        """Whether what still comes is read for a while after closing: a system that closes with
+        something unread tells the other side to forget what it was answered."""
+        self._is_closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -37,8 +42,14 @@ class Together:
         self._bytes = 0
 
     def is_closing(self) -> bool:
-        return self._transport.is_closing()
+        return self._is_closed or self._transport.is_closing()
 
     def close(self) -> None:
         self._send()
-        self._transport.close()
+        if self.lingers and not self.is_closing():
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            self._loop.call_later(_LINGERS_S, self._transport.close)
+        elif not self._is_closed:
+            self._transport.close()
+        self._is_closed = True

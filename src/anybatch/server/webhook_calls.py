@@ -184,7 +184,7 @@ class WebhookCalls:
     async def delete(self, request: Request) -> Response:
         endpoint_id, owner = id_of(request), caller_of(request).owner
         delete = partial(self._store.delete_webhook_endpoint, endpoint_id, owner=owner)
-        if not await asyncio.to_thread(delete):
+        if not await asyncio.to_thread(delete, now=self._clock.now()):
             raise Absent(_NOUN, endpoint_id)
         return json_answer(wire.write_deleted_endpoint(endpoint_id))
 

@@ -18,6 +18,7 @@ from ..errors import StoreError, StoreUnwritable
 from ..executors.limiter import retry_after
 from ..store.served import ServedStore
 from ..wire.openai_webhooks import write_event
+from .desk import WALKED
 from .log import log
 from .metrics import Labels, Metric
 from .webhook_calling import Caller, Interrupted, Outcome
@@ -199,6 +200,8 @@ class Webhooks:
         if self._tidied is None or now >= self._tidied + _TIDY_EVERY:
             self._tidied = now
             await asyncio.to_thread(self._store.forget_webhook_events, now - core.KEPT)
+            forget = self._store.forget_places_of_webhook_endpoints
+            await asyncio.to_thread(forget, now - WALKED)
 
     async def metrics(self) -> list[Metric]:
         """What waits, and what became of the tries."""

@@ -80,10 +80,17 @@ class WebhookStore(SqliteStore):
         self._hook("disable_webhook_endpoint", id=endpoint_id, at=seconds(at), why=why)
         self._hook("give_up_webhook_deliveries", endpoint_id=endpoint_id, why=why)
 
-    def delete_webhook_endpoint(self, endpoint_id: str, *, owner: str) -> bool:
+    def delete_webhook_endpoint(self, endpoint_id: str, *, owner: str, now: datetime) -> bool:
         """With all that was on its way there. False if it is not there."""
+        whose = {"id": endpoint_id, "owner": owner}
+        with self._transaction():
+            self._hook("keep_place_of_webhook_endpoint", now=seconds(now), **whose)
+            return self._hook("delete_webhook_endpoint", **whose) == 1
+
+    def forget_places_of_webhook_endpoints(self, before: datetime) -> None:
+        """Forget where those stood that were deleted before then."""
         with self._writing():
-            return self._hook("delete_webhook_endpoint", id=endpoint_id, owner=owner) == 1
+            self._hook("forget_places_of_webhook_endpoints", before=seconds(before))
 
     def webhook_endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:
         """Whoever's it is."""
@@ -97,8 +104,8 @@ class WebhookStore(SqliteStore):
     def webhook_endpoints_of(
         self, owner: str, *, most: int, after: str | None = None
     ) -> list[WebhookEndpoint] | None:
-        """At most so many that an owner has made, the newest first, behind the one with id `after`;
-        None: it has none of that id."""
+        """At most so many that an owner has made, the newest first, behind the one with id `after`,
+        which may have been deleted lately; None: there was none of that id."""
         place = _LAST
         if after is not None:
             known = self._hooks(_place, "place_of_webhook_endpoint", id=after, owner=owner)

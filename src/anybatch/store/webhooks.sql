@@ -1,12 +1,14 @@
 -- add_webhook_endpoint --
--- Let somebody hear of the end of orders.
+-- Let somebody hear of the end of orders. It takes no place that a deleted one had.
 insert into webhook_endpoints (
-    id, owner, name, url, event_types, created_at, updated_at, status, why, secret, old_secret,
-    old_until, settled
-) values (
-    :id, :owner, :name, :url, :event_types, :created_at, :updated_at, :status, :why, :secret,
-    :old_secret, :old_until, :settled
-);
+    rowid, id, owner, name, url, event_types, created_at, updated_at, status, why, secret,
+    old_secret, old_until, settled
+)
+select 1 + max(
+    coalesce((select max(rowid) from webhook_endpoints), 0),
+    coalesce((select max(place) from webhook_endpoints_gone), 0)
+), :id, :owner, :name, :url, :event_types, :created_at, :updated_at, :status, :why, :secret,
+    :old_secret, :old_until, :settled;
 
 -- settle_webhook_endpoint --
 -- One that the settings name is as they say, and enabled with each start.
@@ -49,8 +51,20 @@ select * from webhook_endpoints where owner = :owner and settled = 0 and rowid <
 order by rowid desc limit :most;
 
 -- place_of_webhook_endpoint --
--- Where an endpoint stands in its owner's list.
-select rowid as place from webhook_endpoints where id = :id and owner = :owner and settled = 0;
+-- Where an endpoint stands in its owner's list, or stood.
+select rowid as place from webhook_endpoints where id = :id and owner = :owner and settled = 0
+union all
+select place from webhook_endpoints_gone where id = :id and owner = :owner;
+
+-- keep_place_of_webhook_endpoint --
+-- Where one stood that is deleted now: who walks a list goes on from there.
+insert into webhook_endpoints_gone (place, id, owner, at)
+select rowid, id, owner, :now from webhook_endpoints
+where id = :id and owner = :owner and settled = 0;
+
+-- forget_places_of_webhook_endpoints --
+-- Nobody goes on from there any more.
+delete from webhook_endpoints_gone where at <= :before;
 
 -- add_webhook_event --
 -- Something is to be told.

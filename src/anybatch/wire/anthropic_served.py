@@ -4,13 +4,16 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ..core.model import NO_BODY, Failure, Result
 from ..core.served import Ending, Order
 from . import anthropic_batch as wire
+from .anthropic import read_failure, write_error
 from .anthropic_batch import write_batches, write_deleted
 from .batch import RemoteBatch, ResultLine
 from .openai import said
+from .openai_served import line_id
 
 __all__ = ["Written", "write_batches", "write_deleted", "write_line", "write_order", "write_tokens"]
 
@@ -24,11 +27,19 @@ class Written(NamedTuple):
     line: bytes
 
 
-def write_line(name: str, result: Result | None, *, ending: Ending) -> Written:
-    """The line of the request that its client calls `name`; `result` is None if it never ran."""
+def write_line(name: str, result: Result | None, *, order: str, n: int, ending: Ending) -> Written:
+    """The line of request `n` of an `order`, the client's `name`; None: it never ran."""
     line = _line(name, result, ending)
     ok = line.status is not None and 200 <= line.status < 300
+    if line.status is not None and not ok:
+        line = replace(line, body=_error(line.status, line.failure, f"req_{line_id(order, n)}"))
     return Written(ok, wire.write_line(line) + b"\n")
+
+
+def _error(status: int, why: Failure | None, request_id: str) -> bytes:
+    """An error as the call would have got it that a line stands for."""
+    message = (why or read_failure(status, b"")[1]).message
+    return write_error(status if status >= 400 else 500, message, request_id=request_id)
 
 
 def _line(name: str, result: Result | None, ending: Ending) -> ResultLine:

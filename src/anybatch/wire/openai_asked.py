@@ -261,7 +261,8 @@ def _whole(given: Any) -> int | None:
 def check_input_file(name: str, head: bytes, *, size: int) -> None:
     """The first look at a batch's input; the second comes with the batch. Raises Refused.
 
-    `head` is how it begins: as much as there is of its first line.
+    `head` is how it begins: as much as there is of its first lines. Of lines with nothing on them
+    nothing is said anywhere: they are passed over, and count.
     """
     if not name.lower().endswith(".jsonl"):
         raise misformed("Must be .jsonl")
@@ -269,13 +270,17 @@ def check_input_file(name: str, head: bytes, *, size: int) -> None:
         raise misformed("The file is empty.")
     if size > MAX_INPUT_BYTES:
         raise Refused(400, "File is too large.")
-    first, newline, _ = head.partition(b"\n")
+    said = head.lstrip()
+    first, newline, _ = said.partition(b"\n")
     if not newline and len(head) < size:
         return  # a long line, which is looked at with the batch
+    if not said:
+        raise misformed("The file is empty.")
+    number = 1 + head.count(b"\n", 0, len(head) - len(said))
     try:
         msgspec.json.decode(first)
     except (ValueError, RecursionError):
-        raise misformed("Line 1 is not JSON.") from None
+        raise misformed(f"Line {number} is not JSON.") from None
 
 
 class Cursor(NamedTuple):

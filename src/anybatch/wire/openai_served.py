@@ -207,8 +207,13 @@ def is_answered(result: Result) -> bool:
 def write_line(name: str, result: Result | None, *, order: str, n: int, ending: Ending) -> Written:
     """The line of request `n` of an `order`, the client's `name`; None: it never ran."""
     ok = result is not None and is_answered(result)
-    id = f"{blake2b(order.encode(), digest_size=8).hexdigest()}{n:08x}"
+    id = line_id(order, n)
     return Written(ok, lines.write_line(_line(name, result, id, ending)) + b"\n")
+
+
+def line_id(order: str, n: int) -> str:
+    """A name for the line of request `n`: the same however often it is written."""
+    return f"{blake2b(order.encode(), digest_size=8).hexdigest()}{n:08x}"
 
 
 def _line(name: str, result: Result | None, id: str, ending: Ending) -> ResultLine:
