@@ -541,13 +541,13 @@ def open_workspace(settings: Settings) -> Workspace:
 
 def _with_defaults(spec: Spec, provider: Provider) -> Spec:
     """`spec` with its executor, and with the provider's own parameters under the caller's."""
-    spec = structs.replace(spec, executor=_executor_of(spec, provider))
+    spec = structs.replace(spec, executor=executor_of(spec, provider))
     if not provider.parameters or spec.api in WORDLESS:
         return spec
     return structs.replace(spec, parameters={**provider.parameters, **spec.parameters})
 
 
-def _executor_of(spec: Spec, provider: Provider) -> ExecutorName:
+def executor_of(spec: Spec, provider: Provider) -> ExecutorName:
     """How `spec` is answered: as was asked, else by the batch API where there is one.
 
     An address that the caller gave is taken to answer in real time: it may have no batch API.

@@ -1,6 +1,8 @@
 """Looking at the input of an order: what is wrong with it, or the runs that it becomes.
 
-One pass: each good line goes straight into the run of the place where it will be answered.
+One pass: each good line goes straight into the run of the place where it will be answered. The
+first few models have a run each, so that none of them waits for a slower one; the others of a place
+share one, however many they are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,16 +13,18 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ..core.model import Api, Run, Spec
+from ..core.model import Run, Spec
 from ..core.served import Declined, Order, Problem, Ready
 from ..datasets.jsonlines import raw_lines
 from ..engine.intake import forget
 from ..engine.readymade import DeclinedRun, ReadyRun
+from ..engine.workspace import executor_of
 from ..errors import UsageError
+from ..providers.provider import Provider
 from ..store.served import ServedStore
 from .carry import carried, target_of
 from .face import Face
-from .routes import EMBEDDED, Route, find
+from .routes import EMBEDDED, Place, Route, find
 from .shared import ServingWorkspace
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
@@ -30,10 +34,16 @@ _AT_ONCE = 256
 _KEPT_PROBLEMS = 1_000
 """So many are told one by one."""
 MAX_RUNS = 32
-"""An order may name so many models that are answered one by one: each of their runs has three files
-open while its requests come in."""
+"""An order may have so many runs: each has three files open while its requests come in, and a task
+and a thread while it is under way. So this limits models where they cannot share a run."""
+OWN_RUNS = 4
+"""So many models of an order have a run of their own where they could share one."""
 _PLACES = MAX_RUNS + 1
 """One more is for what is declined."""
+_TOO_MANY = (
+    f"what answers takes one model at a time, and of such places and models a batch may name "
+    f"{MAX_RUNS}; send the others in another batch"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +74,10 @@ def check(on: Checking, order: Order, path: Path | None) -> Order:
         if problems:
             return _failed(order, problems)
         runs = sorted_out.finish()
-    models = sorted_out.models
     return replace(
         order,
         total=total,
-        model=next(iter(models)) if len(models) == 1 else None,
+        model=sorted_out.model,
         runs=tuple(run.id for run in runs),
     )
 
@@ -96,6 +105,25 @@ def _forget_earlier(on: Checking, order: Order) -> None:
         forget(on.store.folder(name))
 
 
+_RunKey = tuple[str | None, ...]
+
+
+def _key(spec: Spec) -> _RunKey:
+    """What tells the runs of an order apart: the place, and the model that has it to itself."""
+    return (spec.provider, spec.base_url, spec.executor, spec.model)
+
+
+def _mixes(spec: Spec, provider: Provider) -> bool:
+    """Whether the requests of one run may name different models there.
+
+    Not where a batch API answers, most of which take one model a batch and have limits for each;
+    nor where the address names the model.
+    """
+    if spec.api not in provider.apis or executor_of(spec, provider) != "online":
+        return False
+    return provider.path_of(spec.api, "a") == provider.path_of(spec.api, "b")
+
+
 @dataclass(slots=True)
 class _Going:
     """A run, and the requests that it gets next."""
@@ -117,14 +145,24 @@ class _Sorted:
         self._order = order
         self._left = left
         self._face = on.faces[order.face]
-        self._runs: dict[tuple[str, str], _Going] = {}
-        """By the pattern of the route and the model there: a batch API takes one at a time."""
+        self._runs: dict[_RunKey, _Going] = {}
+        self._places: dict[str, Place] = {}
+        """By the patterns of their routes."""
+        self._own_runs = 0
+        """Of models that could share one."""
         self._problems: list[Problem] = []
         self._more = 0
         self._way_of = lru_cache(maxsize=1024)(self._found)
         self._declined: DeclinedRun | None = None
         self._declines: list[Declined] = []
-        self.models: set[str] = set()
+        self._first: str | None = None
+        """The first model that is answered."""
+        self._is_mixed = False
+
+    @property
+    def model(self) -> str | None:
+        """The model of all requests; None: there are several."""
+        return None if self._is_mixed else self._first
 
     def read(self, path: Path) -> tuple[list[Problem], int]:
         """What is wrong, and how many requests there are."""
@@ -148,42 +186,60 @@ class _Sorted:
         return self._told(), total
 
     def _add(self, request: Ready, number: int) -> None:
-        way = self._way_of(request.model)
-        if isinstance(way, str):
-            self._refuse(request, number, way)
+        place = self._way_of(request.model)
+        if isinstance(place, str):
+            self._refuse(request, number, place)
             return
-        self.models.add(request.model)
+        self._first = request.model if self._first is None else self._first
+        self._is_mixed = self._is_mixed or request.model != self._first
         if self._problems:
             return  # nothing of it will run; the rest is looked at all the same
-        route, api = way
-        sent = carried(request, source=self._order.api, target=api)
+        sent = carried(request, source=self._order.api, target=place.api)
         if isinstance(sent, Declined):
             self._decline(sent)
             return
-        spec = route.spec(request.model, api)
-        going = self._runs.get((route.model, spec.model or ""))
-        going = going or self._begin(route, spec, request, number)
+        going = self._going(place, request, number)
         if going is None:
             return
         going.requests.append(sent)
         if len(going.requests) >= _AT_ONCE:
             going.flush()
 
-    def _found(self, model: str) -> tuple[Route, Api] | str:
-        """Where a model is answered, and in whose words; or why nowhere."""
+    def _found(self, model: str) -> Place | str:
+        """Where a model is answered; or why nowhere."""
         route = find(self._on.routes, model)
         if route is None:
             return ""
-        spec = route.spec(model, self._order.api)
         try:
-            return route, target_of(spec.api, self._on.workspace.provider_of(spec).apis)
+            if route.model not in self._places:
+                self._places[route.model] = self._place_of(route)
+            return self._places[route.model]
         except UsageError as e:
             return f" {e}"
 
-    def _begin(self, route: Route, spec: Spec, request: Ready, number: int) -> _Going | None:
+    def _place_of(self, route: Route) -> Place:
+        spec = route.spec(None, self._order.api)
+        provider = self._on.workspace.provider_of(spec)
+        spec = replace(spec, api=target_of(spec.api, provider.apis))
+        return Place(route=route, api=spec.api, mixes=_mixes(spec, provider))
+
+    def _going(self, place: Place, request: Ready, number: int) -> _Going | None:
+        """The run that a request goes into; None: there is none."""
+        spec = place.route.spec(request.model, place.api)
+        going = self._runs.get(_key(spec))
+        if going is not None:
+            return going
+        is_own = not place.mixes or self._own_runs < OWN_RUNS
+        if not is_own:
+            spec = replace(spec, model=None)
+            going = self._runs.get(_key(spec))
+        going = going or self._begin(spec, request, number)
+        self._own_runs += going is not None and is_own and place.mixes
+        return going
+
+    def _begin(self, spec: Spec, request: Ready, number: int) -> _Going | None:
         if len(self._runs) == MAX_RUNS:
-            why = f" (a batch may have {MAX_RUNS} different models)"
-            self._refuse(request, number, why, status=400)
+            self._refuse(request, number, f" ({_TOO_MANY})", status=400)
             return None
         name = self._next_id()
         try:
@@ -192,7 +248,7 @@ class _Sorted:
             self._refuse(request, number, f" {e}")
             return None
         going = _Going(self._left.enter_context(run))
-        self._runs[route.model, spec.model or ""] = going
+        self._runs[_key(spec)] = going
         return going
 
     def _next_id(self) -> str:

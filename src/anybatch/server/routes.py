@@ -47,6 +47,17 @@ class Route:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How requests of one order are answered at a route."""
+
+    route: Route
+    api: Api
+    """In whose words."""
+    mixes: bool
+    """Whether one run may have requests of several models there."""
+
+
 EMBEDDED = Route(model="*", provider=LOCAL, weights=PACKAGED)
 """What answers where nobody said anything."""
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from ..core.model import Request, Spec
+from ..core.model import Request, Result, Spec
 from ..engine.intake import Intake
 from ..engine.readymade import DeclinedRun
 from ..engine.workspace import Workspace
 from ..executors.batch import BatchExecutor
 from ..executors.executor import CallExecutor, Hold, Read, Record
 from ..executors.limiter import Limiter
+from ..providers.flow import Reply
 from ..providers.local import LOCAL
 from ..providers.provider import Provider
 from .tokens import Gate
@@ -32,9 +34,11 @@ class _Lent:
     for.
     """
 
-    def __init__(self, executor: CallExecutor, gate: Gate) -> None:
+    def __init__(self, executor: CallExecutor, gate: Gate, *, mixed: bool) -> None:
+        """`mixed`: each request names a model of its own."""
         self._executor = executor
         self._gate = gate
+        self._mixed = mixed
         self.window = executor.window
         self.backlog = executor.backlog
         self.drains = executor.drains
@@ -49,11 +53,26 @@ class _Lent:
         """What a gate that closes has kept back is left to whoever takes up the batch next."""
         if not await self._gate.passed(stop=stop):
             return
+        if self._mixed:
+            read = _each_by_itself(read)
         async with self._gate.closing(stop) as either:
             await self._executor.answer(requests, read=read, record=record, stop=either)
 
     async def close(self) -> None:
         """It stays open for the others."""
+
+
+def _each_by_itself(read: Read) -> Read:
+    """`read` for requests of several models: that one is not there is no reason to stop the others,
+    as it would be if all of them asked for it."""
+
+    def read_apart(request: Request, reply: Reply) -> Result:
+        result = read(request, reply)
+        if result.outcome != "not_found_model":
+            return result
+        return replace(result, outcome="bad_request")
+
+    return read_apart
 
 
 class Shared:
@@ -104,7 +123,8 @@ class ServingWorkspace(Workspace):
         def new() -> CallExecutor:
             return Workspace.executor_for(self, provider, spec)
 
-        return _Lent(self.shared.executor(msgspec.json.encode(parts), new), self.gate)
+        executor = self.shared.executor(msgspec.json.encode(parts), new)
+        return _Lent(executor, self.gate, mixed=spec.model is None)
 
     def limiter_for(self, provider: Provider) -> Limiter:
         def new() -> Limiter:

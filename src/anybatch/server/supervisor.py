@@ -5,9 +5,11 @@ Each order has one task at a time. Whatever is written down of it is enough to g
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -48,6 +50,8 @@ class Supervisor:
         """Orders that are left alone until then."""
         self._held: dict[str, str] = {}
         """Open orders that wait until their owner may use more tokens, each with the reason."""
+        self._beside: dict[tuple[str, bool], asyncio.Semaphore] = {}
+        """How many more runs may go on of an owner's orders, and of those that only wait."""
         self._tidied: datetime | None = None
         self._unwritten = False
         """Whether the store could not be written when it last looked."""
@@ -138,7 +142,7 @@ class Supervisor:
         except Exception as e:
             # The other orders go on, whatever is wrong with this one. If the disk is full, all
             # rest one after the other until there is room.
-            log("order.rests", order=order.id, why=f"{type(e).__name__}: {e}"[:500])
+            _say_rest(order, e)
             self._rests[order.id] = self._clock.now() + _REST
         finally:
             del self._under_way[order.id]
@@ -181,8 +185,61 @@ class Supervisor:
         # Why they waited when an earlier server looked may be no reason any more.
         why = self._orders.tokens.held().get(order.owner)
         await asyncio.to_thread(self._say_why, order, why)
-        runs = [await self._run(order, run_id, stop) for run_id in order.runs]
+        runs = await self._run_all(order, stop)
         return all(run.state in ("ended", "stopped") for run in runs)
+
+    async def _run_all(self, order: Order, stop: asyncio.Event) -> list[Run]:
+        """Go on with its runs, as many at once as its owner may: one that is answered call by call
+        and one that waits for a provider's batches always. What is wrong with one is raised when no
+        other one goes on.
+        """
+        going: set[str] = set()
+        runs = await asyncio.to_thread(lambda: [self._store.run(run_id) for run_id in order.runs])
+        sides: list[asyncio.Task[list[Run | Exception]]] = []
+        async with asyncio.TaskGroup() as tasks:
+            for waits in (False, True):
+                here = [run for run in runs if (run.spec.executor == "batch") == waits]
+                works = [partial(self._run_on, order, run.id, going, stop) for run in here]
+                places = self._places_beside(order.owner, waits=waits)
+                sides.append(tasks.create_task(side_by_side(works, places)))
+        told = [each for side in sides for each in side.result()]
+        wrong = [each for each in told if isinstance(each, Exception)]
+        if wrong:
+            raise next((e for e in wrong if isinstance(e, UnknownRun)), wrong[0])
+        return [run for run in told if isinstance(run, Run)]
+
+    def _places_beside(self, owner: str, *, waits: bool) -> asyncio.Semaphore:
+        times = turns.WAITING_TIMES if waits else 1
+        new = asyncio.Semaphore(times * turns.BESIDE_AT_ONCE)
+        return self._beside.setdefault((owner, waits), new)
+
+    async def _run_on(self, order: Order, run_id: str, going: set[str], stop: asyncio.Event) -> Run:
+        """Go on with a run, and again after a rest if it cannot be gone on with, as long as others
+        of its order are `going`: else the order rests."""
+        while True:
+            going.add(run_id)
+            try:
+                return await self._run(order, run_id, stop)
+            except UnknownRun:
+                raise
+            except Exception as e:
+                going.remove(run_id)
+                if not going:
+                    raise
+                _say_rest(order, e)
+                if not await self._rested(going, stop):
+                    raise
+            finally:
+                going.discard(run_id)
+
+    async def _rested(self, going: set[str], stop: asyncio.Event) -> bool:
+        """False if none is `going` any more, or we are told to stop."""
+        until = self._clock.now() + _REST
+        while going and not stop.is_set():
+            if self._clock.now() >= until:
+                return True
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return False
 
     async def _run(self, order: Order, run_id: str, stop: asyncio.Event) -> Run:
         run = await asyncio.to_thread(self._store.run, run_id)
@@ -281,6 +338,45 @@ class Supervisor:
         self._desk.tidy()
         for order in self._store.ended_orders(now - _RUNS_KEPT):
             self._store.forget_runs(order)
+
+
+def _say_rest(order: Order, e: Exception) -> None:
+    log("order.rests", order=order.id, why=f"{type(e).__name__}: {e}"[:500])
+
+
+T = TypeVar("T")
+
+
+async def side_by_side(
+    works: Sequence[Callable[[], Awaitable[T]]], places: asyncio.Semaphore
+) -> list[T | Exception]:
+    """What becomes of all `works`, of which one goes on and others where there is a place.
+
+    None of them is broken off because of another one's end.
+    """
+    left = iter(works)
+    told: list[T | Exception] = []
+    placed: set[asyncio.Task[Any] | None] = set()
+
+    async def go_on() -> None:
+        for work in left:
+            try:
+                told.append(await work())
+            except Exception as e:
+                told.append(e)
+
+    async def beside() -> None:
+        async with places:
+            placed.add(asyncio.current_task())
+            await go_on()
+
+    async with asyncio.TaskGroup() as tasks:
+        more = {tasks.create_task(beside()) for _ in works[1:]}
+        await go_on()
+        # Nothing is left that those could begin who wait for a place.
+        for task in more - placed:
+            task.cancel()
+    return told
 
 
 def _after_check(order: Order, *, is_well: bool) -> OrderStatus:

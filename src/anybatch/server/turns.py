@@ -16,6 +16,8 @@ FIRSTS_AT_ONCE = 8
 """So many more, of owners who have no other one under way: else who came first with many orders
 that take days would keep all others out for as long."""
 CHECKS_AT_ONCE = 2
+BESIDE_AT_ONCE = 4
+"""So many more runs of an owner's orders go on at once, beside the first of each order."""
 WAITING_TIMES = 8
 """So many times as many at once where they only wait: for the end of a provider's batches."""
 
