@@ -9,6 +9,7 @@ import typer
 _ANSWER = "What the answer looks like"
 _PACE = "How fast"
 _OUTPUT = "Where the table goes"
+_TERMS = "What it may cost, and when it is done"
 _PHASES = "How long it takes"
 _FAULTS = "What goes wrong"
 
@@ -229,6 +230,26 @@ Rpm = Annotated[
 ]
 Tpm = Annotated[
     int | None, typer.Option(min=1, help="Tokens a minute at most.", rich_help_panel=_PACE)
+]
+
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="TIME",
+        help="When all of it is to be done: 06:00, 4h or 2026-11-21T06:00.",
+        rich_help_panel=_TERMS,
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(metavar="DOLLARS", help="What all of it may cost, as 25.", rich_help_panel=_TERMS),
+]
+Prefer = Annotated[
+    str,
+    typer.Option(
+        help="Of what is in time and within the budget: cheap or fast.", rich_help_panel=_TERMS
+    ),
 ]
 
 Out = Annotated[

@@ -103,6 +103,8 @@ class NoOffer(NamedTuple):
 
     why: str
     """With what would."""
+    for_money: bool = False
+    """Whether it is the budget that nothing meets."""
 
 
 def offers(
@@ -154,7 +156,8 @@ def choose(found: Iterable[Offer | Unpriced], terms: Terms, *, now: datetime) ->
         return NoOffer(
             f"the cheapest offer, {cheapest.way.words}, costs {money(cheapest.dollars)}: "
             f"{money(cheapest.dollars - terms.budget)} more than the budget of "
-            f"{money(terms.budget)}"
+            f"{money(terms.budget)}",
+            for_money=True,
         )
     within = None if terms.by is None else terms.by - now
     in_time = [o for o in affordable if within is None or o.takes.p95 <= within]

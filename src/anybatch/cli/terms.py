@@ -1,0 +1,30 @@
+"""What is asked of a run besides its answers, from what was typed."""
+
+from datetime import datetime
+from math import isfinite
+
+from ..core.deadline import ToLocal, deadline
+from ..core.model import Preference, Terms
+from ..errors import BadSettings
+
+_PREFERENCES: dict[str, Preference] = {"cheap": "cheap", "fast": "fast"}
+
+
+def terms_of(
+    *,
+    by: str | None,
+    budget: float | None,
+    prefer: str,
+    now: datetime,
+    local: ToLocal = datetime.astimezone,
+) -> Terms:
+    """Raises BadSettings for a time that is none or is over, and for what is no sum of money."""
+    if prefer not in _PREFERENCES:
+        raise BadSettings(f"--prefer {prefer!r} is unknown; use cheap, fast")
+    if budget is not None and not (isfinite(budget) and budget > 0):
+        raise BadSettings(f"--budget {budget!r} is no sum of money; write dollars, as 25 or 0.50")
+    return Terms(
+        by=None if by is None else deadline(by, now=now, local=local),
+        budget=budget,
+        prefer=_PREFERENCES[prefer],
+    )
