@@ -38,7 +38,7 @@ def test_a_time_of_day_is_that_of_the_machine_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
 def test_what_is_no_sum_of_money_is_refused(budget: float) -> None:
-    with pytest.raises(BadSettings, match="write dollars, as 25 or 0.50"):
+    with pytest.raises(BadSettings, match=r"write dollars, as 25 or 0\.50"):
         terms_of(by=None, budget=budget, prefer="cheap", now=NOW)
 
 
