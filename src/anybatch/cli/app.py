@@ -2,14 +2,18 @@
 
 import signal
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 from . import options as option
 from .leave import INTERRUPTED
+
+T = TypeVar("T")
 
 
 class _Commands(TyperGroup):
@@ -96,6 +100,57 @@ def run(
     pace = Pace(concurrency=concurrency, rpm=rpm, tpm=tpm)
     delivery = Delivery(out=out, force=force, raw=raw, as_json=as_json)
     raise typer.Exit(run_command(wishes, store, pace=pace, delivery=delivery))
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    data: option.Data = None,
+    prompt: option.Prompt = None,
+    system: option.System = None,
+    model: option.Model = "local/smollm2",
+    base_url: option.BaseUrl = None,
+    api: option.ApiName = None,
+    executor: option.Executor = None,
+    parameters: option.Parameters = None,
+    sql: option.Sql = None,
+    bad_rows: option.BadRows = "fail",
+    schema: option.Schema = None,
+    labels: option.Labels = None,
+    fields: option.Fields = None,
+    concurrency: option.Concurrency = None,
+    rpm: option.Rpm = None,
+    tpm: option.Tpm = None,
+    by: option.By = None,
+    budget: option.Budget = None,
+    prefer: option.Prefer = "cheap",
+    compare: option.Compare = None,
+    every_row: option.EveryRow = False,
+    requests: option.HowMany = None,
+    input_tokens: option.TokensIn = None,
+    output_tokens: option.TokensOut = None,
+    shared_tokens: option.TokensShared = None,
+    chart: option.Chart = None,
+    force: option.Force = False,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """Say what a run would cost, every way there is. Nothing is sent, and no key is needed."""
+    from .plan import Numbers, Planning, plan_command
+    from .run import Wishes
+    from .work import Pace
+
+    given = {**context.params, "parameters": parameters or []}
+    parts = {"wishes": _filled(Wishes, given), "numbers": _filled(Numbers, given)}
+    planning = _filled(Planning, {**given, **parts})
+    raise typer.Exit(plan_command(planning, store, pace=_filled(Pace, given)))
+
+
+def _filled(kind: Callable[..., T], given: Mapping[str, Any]) -> T:
+    """A `kind` with what is `given` for its fields."""
+    names = (field.name for field in fields(kind))  # type: ignore[arg-type]
+    return kind(**{name: given[name] for name in names if name in given})
 
 
 @app.command()

@@ -252,6 +252,36 @@ Prefer = Annotated[
     ),
 ]
 
+EveryRow = Annotated[
+    bool,
+    typer.Option(
+        "--every-row",
+        help="Count the tokens of all rows, instead of a sample of more than 100,000.",
+    ),
+]
+Compare = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL,…", help="The same by these models: openai/…,anthropic/…."),
+]
+Chart = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw it, as .svg or .html.", rich_help_panel=_OUTPUT),
+]
+HowMany = Annotated[
+    str | None,
+    typer.Option(
+        "--requests", metavar="N/TIME", help="Instead of a FILE, as 1000/day, or a number alone."
+    ),
+]
+TokensIn = Annotated[int | None, typer.Option("--input-tokens", min=0, help="Of one such request.")]
+TokensOut = Annotated[
+    int | None, typer.Option("--output-tokens", min=0, help="Of the answer to one.")
+]
+TokensShared = Annotated[
+    int | None,
+    typer.Option("--shared-tokens", min=0, help="Of its input, those at the head of all of them."),
+]
+
 Out = Annotated[
     str | None,
     typer.Option(

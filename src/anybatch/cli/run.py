@@ -40,22 +40,22 @@ class Wishes:
     base_url: str | None
     api: str | None
     executor: str | None
-    tail: str
-    canary: int | None
-    keep_remote: bool
+    tail: str = "online"
+    canary: int | None = None
+    keep_remote: bool = False
     schema: str | None
     labels: str | None
     fields: list[str] | None
     parameters: list[str]
     sql: str | None
     bad_rows: str
-    yes: bool
-    again: bool
+    yes: bool = False
+    again: bool = False
 
 
 def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Delivery) -> int:
     """Plan the run or find it, work on it, deliver it; the exit code."""
-    ask = _ask(wishes)
+    ask = asked(wishes)
     delivery.check(reads=_reads(wishes))
     if wishes.data is None and wishes.sql is None:
         raise UsageError("name the data: anybatch run FILE --prompt …, or --sql with a query")
@@ -107,7 +107,8 @@ def _plan(
     return planned
 
 
-def _ask(wishes: Wishes) -> Ask:
+def asked(wishes: Wishes) -> Ask:
+    """What is asked of every row. Raises UsageError for what does not fit together."""
     if wishes.bad_rows not in ("fail", "skip"):
         raise BadSettings(f"--bad-rows {wishes.bad_rows!r} is unknown; use fail, skip")
     if wishes.schema and ":" in wishes.schema:

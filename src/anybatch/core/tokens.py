@@ -9,7 +9,6 @@ BYTES_PER_TOKEN = 4
 _UNKNOWN_BAND = 0.35
 """By so much of itself a count may be off that goes by bytes alone: code and other scripts than the
 Latin one have fewer bytes a token, long words more."""
-_LEARNED_BAND = 0.05
 
 
 class Counted(NamedTuple):
@@ -19,6 +18,8 @@ class Counted(NamedTuple):
     """In words."""
     band: float
     """The true number is within this share of what was counted."""
+    taught: float = 0.03
+    """The same once earlier requests to the model have taught what a token is there."""
 
 
 class Counter(Protocol):
@@ -34,7 +35,7 @@ class Counter(Protocol):
 class ByBytes:
     """A judgement by length, for a model whose vocabulary nobody has published."""
 
-    counted = Counted("judged by length", _UNKNOWN_BAND)
+    counted = Counted("judged by length", _UNKNOWN_BAND, taught=0.15)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [-(-len(text.encode()) // BYTES_PER_TOKEN) for text in texts]
@@ -46,18 +47,26 @@ class Learned(NamedTuple):
     factor: float
     """So many tokens were charged for each that was counted."""
     requests: int
-
-    @property
-    def band(self) -> float:
-        return _LEARNED_BAND
+    band: float
+    """A count with this factor is within this share of what will be charged."""
 
     @property
     def words(self) -> str:
         return f"× {self.factor:.3g} as {self.requests:,} earlier requests were charged"
 
 
-def learned(counted: int, charged: int, *, requests: int) -> Learned | None:
-    """What `charged` says of `counted`; None if it is too little to say anything."""
-    if requests < 20 or not counted or not charged:
+_ENOUGH = 20
+"""So many requests teach something."""
+
+
+def learned(pairs: Sequence[tuple[int, int]], *, taught: float) -> Learned | None:
+    """What requests teach that were charged, each given as (counted, charged); None: too few.
+
+    `taught` is the least that a count may be off by: prompts to come may be of other words.
+    """
+    counted, charged = (sum(column) for column in zip(*pairs, strict=True)) if pairs else (0, 0)
+    if len(pairs) < _ENOUGH or not counted or not charged:
         return None
-    return Learned(charged / counted, requests)
+    factor = charged / counted
+    off = sum((paid - each * factor) ** 2 for each, paid in pairs) ** 0.5 / charged
+    return Learned(factor, len(pairs), max(taught, 2 * off))

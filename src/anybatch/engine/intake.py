@@ -2,7 +2,7 @@
 
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,15 @@ from msgspec.structs import replace
 
 from ..core.model import Api, Row, Run, Spec
 from ..core.retry import CANARY, CANARY_FROM
-from ..core.template import BadRow, Render, Rendered, compile_prompt, compile_requests
+from ..core.template import (
+    ROW,
+    BadRow,
+    Prompt,
+    Render,
+    Rendered,
+    compile_prompt,
+    compile_requests,
+)
 from ..datasets.source import Source
 from ..effects import Probe, effect
 from ..errors import BadInput, BadSettings, StoreUnwritable
@@ -217,6 +225,8 @@ class _Asking:
     """What of rows is kept to be joined to their answers."""
     have_budget: Callable[[list[Row]], bool]
     """Whether the requests of all these rows cap their output."""
+    values: Callable[[Row], object]
+    """What the request of a row follows from."""
 
 
 def _write(
@@ -228,7 +238,7 @@ def _write(
     chunks = iter(source.read(bad))
     first = next(chunks, [])
     if not first:
-        raise _nothing_to_send(source, bad)
+        raise nothing_to_send(source, bad)
     asking = _asking(source, spec, first)
     fits = _fits(intake.provider, spec)
     columns: dict[str, None] = {}
@@ -248,7 +258,7 @@ def _write(
         requests.finish()
         digest = rows.finish()
     if not requests.count:
-        raise _nothing_to_send(source, bad)
+        raise nothing_to_send(source, bad)
     parts = parts_of(asking.spec, data or digest)
     return Run(
         id=run_id,
@@ -275,28 +285,43 @@ def _canary(intake: Intake, spec: Spec, total: int) -> int:
     return canary if canary < total else 0
 
 
-def _nothing_to_send(source: Source, bad: BadRows) -> BadInput:
+def nothing_to_send(source: Source, bad: BadRows) -> BadInput:
+    """What to raise for data of which no row is left."""
     return BadInput(
         f"{source.name!r} has no rows to send: {bad.skipped} were left out as bad. Mend some of "
         "them, or give other data"
     )
 
 
-def rendering(source: Source, spec: Spec, bad: BadRows) -> tuple[Spec, Iterator[list[Rendered]]]:
-    """What is asked, completed from the data, and all requests in chunks; nothing is written."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """How a dataset becomes requests, where nothing is written."""
+
+    spec: Spec
+    """What is asked, completed from the data."""
+    chunks: Iterator[list[Row]]
+    render: Callable[[list[Row], int], list[Rendered]]
+    """The requests of some rows, given the number of the first; bad ones are left out or raise."""
+    values: Callable[[Row], object]
+    """What the request of a row follows from; raises KeyError if it has no such column."""
+
+
+def rendering(source: Source, spec: Spec, bad: BadRows) -> Rendering:
+    """Raises BadInput for data without a row, or what does not fit them."""
     chunks = iter(source.read(bad))
     first = next(chunks, [])
     if not first:
-        raise _nothing_to_send(source, bad)
+        raise nothing_to_send(source, bad)
     asking = _asking(source, spec, first)
-
-    def rendered() -> Iterator[list[Rendered]]:
-        at = 1
-        for chunk in chain([first], chunks):
-            yield _rendered(chunk, asking.render, _fit, bad, at=at)[1]
-            at += len(chunk)
-
-    return asking.spec, rendered()
+    spec = asking.spec
+    if spec.model is None and source.requests:
+        spec = replace(spec, model=first[0]["body"].get("model"))
+    return Rendering(
+        spec=spec,
+        chunks=chain([first], chunks),
+        render=lambda rows, at: _rendered(rows, asking.render, _fit, bad, at=at)[1],
+        values=asking.values,
+    )
 
 
 def _fit(rendered: list[Rendered]) -> None:
@@ -378,7 +403,18 @@ def _asking_all(spec: Spec, first: list[Row]) -> _Asking:
         render=compile_requests(prompt=prompt, system=system, shape=shape),
         keep=lambda rows: rows,
         have_budget=lambda rows: budgeted,
+        values=_values_of([prompt] if system is None else [prompt, system]),
     )
+
+
+def _values_of(prompts: Sequence[Prompt]) -> Callable[[Row], object]:
+    """The columns that prompts name; the whole row, where one may name any."""
+    names = sorted(frozenset().union(*(prompt.columns for prompt in prompts)))
+    if all(prompt.pieces is not None for prompt in prompts):
+        return lambda row: [row[name] for name in names]
+    if any(ROW in prompt.source for prompt in prompts):
+        return lambda row: row
+    return lambda row: [row.get(name) for name in names]
 
 
 def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
@@ -403,6 +439,7 @@ def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
         render=render,
         keep=lambda rows: [{"custom_id": row["custom_id"]} for row in rows],
         have_budget=lambda rows: all(wire.budget_of(api, row["body"]) for row in rows),
+        values=lambda row: row["body"],
     )
 
 

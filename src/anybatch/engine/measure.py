@@ -1,34 +1,32 @@
 """What a run would be made of, in tokens, before anything is written or sent."""
 
-import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from itertools import chain
-from math import exp, log
+from itertools import chain, islice
 from statistics import fmean, median
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
-from ..core.model import WORDLESS, Api, Spec
+from ..core.model import WORDLESS, Api, Row, Spec
 from ..core.price import Workload
 from ..core.tokens import Counter
 from ..datasets.source import Source
-from ..wire.prompts import frame_of, texts_of
-from .intake import BadRows, rendering
+from ..errors import BadSettings
+from ..wire.apis import budget_of
+from ..wire.prompts import frame_of, texts_of, wordless_parts_of
+from .intake import BadRows, Rendering, nothing_to_send, rendering
+from .sampling import Distinct, Sample
 
-T = TypeVar("T")
-
-SAMPLE = 10_000
-SAMPLED_FROM = 100_000
-"""From so many rows on only a sample of them is counted, unless all are asked for."""
 _SHARE_OFF = 2.0
 """Standard errors within which a mean of a sample is said to be."""
 _AROUND_TEXT = 3
 """Tokens around each text of a conversation: who says it, and where it ends."""
 _AROUND_ALL = 3
 """Tokens that open the answer."""
+_WORDLESS_PART = 1_000
+"""About so many tokens are an image or a page: providers charge 250 to 1,600, by its size."""
+_WORDLESS_BAND = 0.7
 
 
 class Out(NamedTuple):
@@ -62,6 +60,10 @@ class Measured:
     """The true sum is within this share of what is said."""
     how: str
     """How tokens were counted."""
+    sampled: float = 0.0
+    """The part of `band` that is there because not all requests were counted."""
+    cap: float | None = None
+    """The most tokens that an answer may have, the mean of ready-made requests that each say so."""
 
     def times(self, factor: float, *, band: float, how: str) -> "Measured":
         """The same with every token counted for so many, as earlier requests taught."""
@@ -70,7 +72,7 @@ class Measured:
             prompt=self.prompt * factor,
             shared=self.shared * factor,
             longest=round(self.longest * factor),
-            band=band,
+            band=band + self.sampled,
             how=f"{self.how}, {how}",
         )
 
@@ -87,36 +89,113 @@ class Measured:
 
 
 def measure(
-    source: Source, spec: Spec, counter: Counter, *, skip_bad_rows: bool, every_row: bool = False
-) -> Measured:
-    """Read and render all of `source`, and count the tokens of a sample or, if asked, of every row.
+    source: Source,
+    spec: Spec,
+    counter_for: Callable[[str], Counter],
+    *,
+    skip_bad_rows: bool,
+    every_row: bool = False,
+) -> tuple[Spec, Measured]:
+    """Read all of `source`, and count the tokens of a sample of its requests or, if asked, of all.
 
-    Raises BadInput or BadTemplate.
+    Also what is asked, completed from the data. Raises BadInput, BadTemplate, or BadSettings where
+    nobody has named a model.
     """
     bad = BadRows(source.name, skip=skip_bad_rows)
-    spec, bodies = rendering(source, spec, bad)
-    distinct = _Distinct()
-    sample: _Sample[bytes] = _Sample(None if every_row else SAMPLED_FROM, SAMPLE)
-    for rendered in bodies:
-        for request in rendered:
-            distinct.add(request.body)
-            sample.add(request.body)
-    tokens, shared = _count(sorted(sample.kept), spec.api, counter)
-    mean = fmean(tokens)
-    how = counter.counted
-    return Measured(
-        api=spec.api,
+    reading = rendering(source, spec, bad)
+    spec = reading.spec
+    if spec.model is None:
+        raise BadSettings("a price is of a model: name it as --model PROVIDER/MODEL")
+    counter = counter_for(spec.model)
+    tally = _Tally(spec.api, counter) if every_row else None
+    distinct, sample = _sampled(reading, tally)
+    if not sample.seen:
+        raise nothing_to_send(source, bad)
+    found = measured(
+        sample.kept,
+        spec.api,
+        counter,
         rows=sample.seen,
         skipped=bad.skipped,
         distinct=distinct.share,
+    )
+    if source.requests:
+        found = replace(found, cap=_mean_cap(sample.kept, spec.api))
+    return spec, found if tally is None else tally.instead_of(found)
+
+
+def _sampled(reading: Rendering, tally: "_Tally | None") -> tuple[Distinct, Sample]:
+    """All rows are read; made into requests are those that are counted."""
+    distinct, sample = Distinct(reading.values), Sample()
+    at = 1
+    for chunk in reading.chunks:
+        rows = _usable(chunk, reading, distinct, at)
+        if tally is not None or sample.takes_all():
+            bodies = [request.body for request in reading.render(rows, at)]
+            sample.add(bodies[place] for place in sample.wanted(len(bodies)))
+            if tally is not None:
+                tally.add(bodies)
+        else:
+            for place in sample.wanted(len(rows)):
+                row = rows[place : place + 1]
+                sample.add(request.body for request in reading.render(row, at + place))
+        at += len(chunk)
+    return distinct, sample
+
+
+def _usable(chunk: list[Row], reading: Rendering, distinct: Distinct, at: int) -> list[Row]:
+    """The rows that have all columns; what the others are is said by making requests of them."""
+    try:
+        distinct.add(chunk)
+        return chunk
+    except KeyError:
+        usable = [row for n, row in enumerate(chunk, at) if reading.render([row], n)]
+    distinct.add(usable)
+    return usable
+
+
+def _mean_cap(bodies: Sequence[bytes], api: Api) -> float | None:
+    caps = [budget_of(api, msgspec.json.decode(body)) for body in bodies]
+    known = [cap for cap in caps if cap is not None]
+    return fmean(known) if len(known) == len(caps) else None
+
+
+def measured(
+    bodies: Sequence[bytes],
+    api: Api,
+    counter: Counter,
+    *,
+    rows: int,
+    skipped: int = 0,
+    distinct: float = 1.0,
+) -> Measured:
+    """What `rows` requests are, of which `bodies` are all or a sample, in any order."""
+    prompts = _count(sorted(bodies), api, counter)
+    tokens = [prompt.tokens for prompt in prompts]
+    shared = [prompt.shared for prompt in prompts[1:]]
+    mean = fmean(tokens)
+    wordless = fmean(prompt.wordless for prompt in prompts) * _WORDLESS_PART / (mean or 1)
+    sampled = _sampling_error(tokens, mean, of=rows)
+    how = _how(counter, wordless)
+    return Measured(
+        api=api,
+        rows=rows,
+        skipped=skipped,
+        distinct=distinct,
         counted=len(tokens),
         prompt=mean,
         shared=fmean(shared) if shared else 0.0,
         heads=_heads(shared),
         longest=max(tokens),
-        band=how.band + _sampling_error(tokens, mean, of=sample.seen),
-        how=how.how if len(tokens) == sample.seen else f"{how.how}, a sample of {len(tokens):,}",
+        band=counter.counted.band + wordless * _WORDLESS_BAND + sampled,
+        how=how if len(tokens) == rows else f"{how}, a sample of {len(tokens):,}",
+        sampled=sampled,
     )
+
+
+def _how(counter: Counter, wordless: float) -> str:
+    around = f", {_WORDLESS_PART:,} for each image or document" if wordless else ""
+    return counter.counted.how + around
 
 
 def _sampling_error(tokens: Sequence[int], mean: float, *, of: int) -> float:
@@ -129,35 +208,98 @@ def _sampling_error(tokens: Sequence[int], mean: float, *, of: int) -> float:
 
 def tokens_of(bodies: Sequence[bytes], api: Api, counter: Counter) -> list[int]:
     """The tokens of each prompt."""
-    return _count(bodies, api, counter)[0]
+    return [prompt.tokens for prompt in _Counting(api, counter).prompts(bodies)]
+
+
+class _Tally:
+    """The sums of all requests, counted as they come."""
+
+    def __init__(self, api: Api, counter: Counter) -> None:
+        self._counting = _Counting(api, counter)
+        self._requests = self._tokens = self._longest = 0
+
+    def add(self, bodies: Sequence[bytes]) -> None:
+        tokens = [prompt.tokens for prompt in self._counting.prompts(bodies)]
+        self._requests += len(tokens)
+        self._tokens += sum(tokens)
+        self._longest = max(self._longest, *tokens) if tokens else self._longest
+
+    def instead_of(self, found: Measured) -> Measured:
+        """`found`, which is of a sample, with the sums of all."""
+        return replace(
+            found,
+            counted=self._requests,
+            prompt=self._tokens / self._requests,
+            longest=self._longest,
+            band=found.band - found.sampled,
+            sampled=0.0,
+            how=found.how.partition(", a sample of ")[0],
+        )
+
+
+class _Counted(NamedTuple):
+    """One prompt."""
+
+    tokens: int
+    wordless: int
+    """How many images and documents it holds."""
+    shared: int
+    """Tokens it has in common with the one before it, from the first character on."""
 
 
 _AT_ONCE = 1_000
 
 
-def _count(bodies: Sequence[bytes], api: Api, counter: Counter) -> tuple[list[int], list[int]]:
-    """The tokens of each prompt, and of what each but the first has in common with the one before
-    it, from the first character on."""
-    tokens: list[int] = []
-    shared: list[int] = []
+def _count(bodies: Sequence[bytes], api: Api, counter: Counter) -> list[_Counted]:
+    """Each prompt, and what it has in common with the one before it."""
     heads = _Heads(counter)
+    counting = _Counting(api, counter)
+    counted: list[_Counted] = []
     last: str | None = None
-    frames: dict[str, int] = {}
     for start in range(0, len(bodies), _AT_ONCE):
-        decoded = [msgspec.json.decode(body) for body in bodies[start : start + _AT_ONCE]]
-        prompts = [list(texts_of(api, body)) for body in decoded]
-        counts = iter(counter.count(list(chain.from_iterable(prompts))))
-        for body, texts in zip(decoded, prompts, strict=True):
-            frame = frame_of(api, body)
-            if frame not in frames:
-                frames[frame] = counter.count([frame])[0] if frame else 0
-            around = 0 if api in WORDLESS else _AROUND_ALL + _AROUND_TEXT * len(texts)
-            tokens.append(sum(next(counts) for _ in texts) + around + frames[frame])
-            said = "\n".join(texts)
-            if last is not None:
-                shared.append(frames[frame] + heads.count(_common_head(last, said)))
+        for prompt in counting.prompts(bodies[start : start + _AT_ONCE]):
+            said = "\n".join(prompt.texts)
+            head = 0 if last is None else prompt.frame + heads.count(_common_head(last, said))
+            counted.append(_Counted(prompt.tokens, prompt.wordless, head))
             last = said
-    return tokens, shared
+    return counted
+
+
+class _Prompt(NamedTuple):
+    texts: list[str]
+    tokens: int
+    """Of all of it."""
+    frame: int
+    """Of these, what says which tools there are and which shape the answer has."""
+    wordless: int
+
+
+class _Counting:
+    """Counts prompts of one api."""
+
+    def __init__(self, api: Api, counter: Counter) -> None:
+        self._api = api
+        self._counter = counter
+        self._frames: dict[str, int] = {}
+
+    def prompts(self, bodies: Sequence[bytes]) -> Iterator[_Prompt]:
+        api = self._api
+        decoded = [msgspec.json.decode(body) for body in bodies]
+        read = [list(texts_of(api, body)) for body in decoded]
+        counts = iter(self._counter.count(list(chain.from_iterable(read))))
+        for body, texts in zip(decoded, read, strict=True):
+            frame, wordless = self._frame(frame_of(api, body)), wordless_parts_of(api, body)
+            around = 0 if api in WORDLESS else _AROUND_ALL + _AROUND_TEXT * len(texts)
+            tokens = sum(islice(counts, len(texts))) + around + frame
+            yield _Prompt(texts, tokens + wordless * _WORDLESS_PART, frame, wordless)
+
+    def _frame(self, frame: str) -> int:
+        """Mostly the same in all requests."""
+        if not frame:
+            return 0
+        if frame not in self._frames:
+            self._frames = {frame: self._counter.count([frame])[0]}
+        return self._frames[frame]
 
 
 def _common_head(one: str, other: str) -> str:
@@ -196,64 +338,3 @@ def _heads(shared: Sequence[int]) -> int:
         return 1
     usual = median(shared)
     return 1 + sum(each < usual / 2 for each in shared)
-
-
-class _Sample(Generic[T]):
-    """Some of what is added, each with the same chance; all of it if it is no more than `most`."""
-
-    def __init__(self, most: int | None, size: int) -> None:
-        self.kept: list[T] = []
-        self.seen = 0
-        self._most = most
-        self._size = size
-        self._chance = random.Random(0)  # the same table gives the same figures
-        self._next = 0
-        self._weight = 1.0
-
-    def add(self, one: T) -> None:
-        self.seen += 1
-        if self._most is None or self.seen <= self._most:
-            self.kept.append(one)
-            if self.seen == self._most:
-                self._thin()
-        elif self.seen > self._next:
-            self.kept[self._chance.randrange(self._size)] = one
-            self._skip()
-
-    def _thin(self) -> None:
-        self.kept = self._chance.sample(self.kept, self._size)
-        self._weight = self._size / self.seen
-        self._skip()
-
-    def _skip(self) -> None:
-        """How many are passed over until the next one is taken (Li 1994, algorithm L)."""
-        self._weight *= exp(log(self._chance.random()) / self._size)
-        self._next = self.seen + int(log(self._chance.random()) / log(1 - self._weight))
-
-
-class _Distinct:
-    """How many different texts there are: exact up to a number, and within 1 % beyond."""
-
-    _MOST = 1 << 17
-    _ALL = 1 << 64
-
-    def __init__(self) -> None:
-        self._marks: set[int] = set()
-        self._below = self._ALL
-        """Only marks below it are kept: whose those are is chance, but the same for equal texts."""
-        self._seen = 0
-
-    def add(self, text: bytes) -> None:
-        self._seen += 1
-        mark = int.from_bytes(blake2b(text, digest_size=8).digest())
-        if mark >= self._below:
-            return
-        self._marks.add(mark)
-        if len(self._marks) > self._MOST:
-            self._below //= 2
-            self._marks = {mark for mark in self._marks if mark < self._below}
-
-    @property
-    def share(self) -> float:
-        """Of all texts, those that differ from all before them."""
-        return min(1.0, len(self._marks) * (self._ALL / self._below) / max(1, self._seen))

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from ..core.model import Spec, Terms
+from ..core.model import ExecutorName, Spec, Terms
 from ..core.offers import Choice, Duration, NoOffer, Offer, Unpriced, Way, choose, offers
 from ..core.price import Tariff, Workload
 from ..core.timing import Usual
 from ..datasets.source import Source
-from ..errors import BadSettings
 from ..providers.caching import Cache, cache_of
 from ..providers.provider import Provider
 from ..providers.vocabularies import counter_for
@@ -33,14 +32,15 @@ _UNKNOWN = timedelta(hours=24)
 """What a batch is given that nobody promises anything of."""
 
 
-_NO_TERMS = Terms()
-_OWN_PACE = Pace()
+NO_TERMS = Terms()
+OWN_PACE = Pace()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quoted:
     """What is offered for a dataset, and what would be taken."""
 
+    spec: Spec
     measured: Measured
     out: Out
     tariff: Tariff
@@ -55,8 +55,8 @@ def quote(
     source: Source,
     spec: Spec,
     *,
-    terms: Terms = _NO_TERMS,
-    pace: Pace = _OWN_PACE,
+    terms: Terms = NO_TERMS,
+    pace: Pace = OWN_PACE,
     skip_bad_rows: bool = False,
     every_row: bool = False,
 ) -> Quoted:
@@ -65,26 +65,41 @@ def quote(
     Of more than 100,000 rows a sample is counted, or with `every_row` all of them. Raises
     UnknownPrice, or what planning the run would raise.
     """
-    if spec.model is None:
-        raise BadSettings("a price is of a model: name it as --model PROVIDER/MODEL")
     provider = workspace.provider_of(spec, pace)
+    only, spec = open_to(spec, provider, workspace)
     now = workspace.clock.now()
-    tariff = tariff_of(workspace.settings, provider, spec.model, now=now)
+    if spec.model is not None:  # an unknown one is refused before a large table is read
+        tariff_of(workspace.settings, provider, spec.model, now=now)
+    spec, measured = measure(
+        source, spec, counter_for, skip_bad_rows=skip_bad_rows, every_row=every_row
+    )
+    assert spec.model is not None
     counter = counter_for(spec.model)
-    measured = measure(source, spec, counter, skip_bad_rows=skip_bad_rows, every_row=every_row)
     taught = learned_of(workspace.store, spec, counter)
     if taught is not None:
         measured = measured.times(taught.factor, band=taught.band, how=taught.words)
     return quoted(
         measured,
-        out_of(workspace.store, spec, parts_of(spec, ""), counter),
-        tariff,
+        out_of(workspace.store, spec, parts_of(spec, ""), counter, cap=measured.cap),
+        tariff_of(workspace.settings, provider, spec.model, now=now),
         spec=spec,
         provider=provider,
         usual=workspace.usual_at(spec),
         terms=terms,
         now=now,
+        only=only,
     )
+
+
+def open_to(
+    spec: Spec, provider: Provider, workspace: Workspace
+) -> tuple[ExecutorName | None, Spec]:
+    """What alone may answer it, None if all may; and `spec`, completed.
+
+    An address that the caller gave may have no batch API: one is used only if that is said.
+    """
+    completed = workspace.completed(spec, provider)
+    return completed.executor if spec.base_url is not None else spec.executor, completed
 
 
 def quoted(
@@ -97,8 +112,10 @@ def quoted(
     usual: Mapping[str, Usual],
     terms: Terms,
     now: datetime,
+    only: ExecutorName | None = None,
 ) -> Quoted:
-    """What each way costs that `provider` has. `usual` is how long its batches took before."""
+    """What each way costs that `provider` has. `usual` is how long its batches took before; what is
+    not answered by `only` is told and not taken."""
 
     def priced(*, distinct: bool) -> tuple[Offer | Unpriced, ...]:
         work = measured.workload(out.expected, distinct=distinct)
@@ -109,12 +126,17 @@ def quoted(
     found = priced(distinct=False)
     fewer = priced(distinct=True) if measured.distinct < 1 else found
     return Quoted(
+        spec=spec,
         measured=measured,
         out=out,
         tariff=tariff,
         found=found,
         after_dedupe=fewer,
-        choice=choose(fewer, terms, now=now),
+        choice=choose(
+            (offer for offer in fewer if only in (None, offer.way.executor)),
+            terms,
+            now=now,
+        ),
     )
 
 
@@ -130,6 +152,9 @@ def ways(
     cache = cache_of(spec)
     worth_it = _is_worth_caching(work, cache, spec.model or "")
     takes, waits = _in_real_time(work, provider)
+    if provider.base_url is None:
+        yield Way(tier="standard", executor="embedded"), takes, waits
+        return
     yield Way(tier="standard", executor="online"), takes, waits
     if worth_it:
         yield Way(tier="standard", executor="online", cached="warm"), takes, waits

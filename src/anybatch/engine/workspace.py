@@ -122,6 +122,15 @@ class Workspace:
 
     def check(self, provider: Provider, spec: Spec) -> None:
         """Raise UsageError now for what would fail at once: api, schema, bucket, key, weights."""
+        self.check_spec(provider, spec)
+        if spec.executor == "batch" and provider.batch is not None:
+            check_said(provider.name, provider.batch.lacks)
+        key_for(provider, self.settings.environment)
+        if provider.base_url is None and spec.model is not None:
+            weights(spec.model)
+
+    def check_spec(self, provider: Provider, spec: Spec) -> None:
+        """The same as far as it takes no key and no model: api and schema."""
         if spec.api not in provider.apis:
             raise UsageError(
                 f"provider {provider.name!r} does not take {spec.api}; "
@@ -135,11 +144,13 @@ class Workspace:
                 provider=provider.name,
                 parameters=spec.parameters,
             )
-        if spec.executor == "batch" and provider.batch is not None:
-            check_said(provider.name, provider.batch.lacks)
-        key_for(provider, self.settings.environment)
-        if provider.base_url is None and spec.model is not None:
-            weights(spec.model)
+
+    def completed(self, spec: Spec, provider: Provider) -> Spec:
+        """`spec` with what `provider` makes of what it leaves open. Raises UsageError for what the
+        provider does not take."""
+        completed = _with_defaults(spec, provider)
+        self.check_spec(provider, completed)
+        return completed
 
     def _account(self, provider: Provider) -> str | None:
         return account_of(provider, key_for(provider, self.settings.environment))

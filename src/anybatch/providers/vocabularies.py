@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
+from struct import Struct
 from typing import Any, NamedTuple
 
 from ..core.tokens import ByBytes, Counted, Counter
@@ -64,8 +66,13 @@ class ByVocabulary:
         self.counted = Counted(f"counted by {vocabulary.name}{about}", vocabulary.band)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        tokens = self._tokenizer.encode_batch(list(texts))
-        return [round(len(each) * self._factor) for each in tokens]
+        _, places = self._tokenizer.encode_batch_flat(list(texts))
+        ends = [place for (place,) in _PLACE.iter_unpack(places)]
+        return [round((end - start) * self._factor) for start, end in pairwise(ends)]
+
+
+_PLACE = Struct("<Q")
+"""Where the tokens of a text begin among those of all."""
 
 
 @cache
