@@ -104,7 +104,6 @@ def run(
 
 @app.command()
 def plan(
-    context: typer.Context,
     data: option.Data = None,
     prompt: option.Prompt = None,
     system: option.System = None,
@@ -137,11 +136,11 @@ def plan(
     debug: option.Debug = False,
 ) -> None:
     """Say what a run would cost, every way there is. Nothing is sent, and no key is needed."""
+    given = {**locals(), "parameters": parameters or []}
     from .plan import Numbers, Planning, plan_command
     from .run import Wishes
     from .work import Pace
 
-    given = {**context.params, "parameters": parameters or []}
     parts = {"wishes": _filled(Wishes, given), "numbers": _filled(Numbers, given)}
     planning = _filled(Planning, {**given, **parts})
     raise typer.Exit(plan_command(planning, store, pace=_filled(Pace, given)))

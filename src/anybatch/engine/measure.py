@@ -20,7 +20,7 @@ from .sampling import Distinct, Sample
 
 _SHARE_OFF = 2.0
 """Standard errors within which a mean of a sample is said to be."""
-_AROUND_TEXT = 3
+_AROUND_TEXT = 4
 """Tokens around each text of a conversation: who says it, and where it ends."""
 _AROUND_ALL = 3
 """Tokens that open the answer."""
