@@ -9,6 +9,8 @@ BYTES_PER_TOKEN = 4
 _UNKNOWN_BAND = 0.35
 """By so much of itself a count may be off that goes by bytes alone: code and other scripts than the
 Latin one have fewer bytes a token, long words more."""
+_UNKNOWN_TAUGHT = 0.15
+"""The same once a factor is learned: the next table may be in another language."""
 
 
 class Counted(NamedTuple):
@@ -18,7 +20,7 @@ class Counted(NamedTuple):
     """In words."""
     band: float
     """The true number is within this share of what was counted."""
-    taught: float = 0.03
+    taught: float
     """The same once earlier requests to the model have taught what a token is there."""
 
 
@@ -35,7 +37,7 @@ class Counter(Protocol):
 class ByBytes:
     """A judgement by length, for a model whose vocabulary nobody has published."""
 
-    counted = Counted("judged by length", _UNKNOWN_BAND, taught=0.15)
+    counted = Counted("judged by length", _UNKNOWN_BAND, taught=_UNKNOWN_TAUGHT)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [-(-len(text.encode()) // BYTES_PER_TOKEN) for text in texts]

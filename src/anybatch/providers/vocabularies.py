@@ -56,6 +56,9 @@ def counter_for(model: str) -> Counter:
     return ByBytes() if tokenizer is None else ByVocabulary(known, tokenizer)
 
 
+_TAUGHT = 0.03
+
+
 class ByVocabulary:
     """Exact for texts of a model with this vocabulary; near it for one that is like it."""
 
@@ -63,7 +66,11 @@ class ByVocabulary:
         self._factor = vocabulary.factor
         self._tokenizer = tokenizer
         about = "" if vocabulary.factor == 1 else f" × {vocabulary.factor:g}"
-        self.counted = Counted(f"counted by {vocabulary.name}{about}", vocabulary.band)
+        self.counted = Counted(
+            f"counted by {vocabulary.name}{about}",
+            vocabulary.band,
+            taught=min(vocabulary.band, _TAUGHT),
+        )
 
     def count(self, texts: Sequence[str]) -> list[int]:
         _, places = self._tokenizer.encode_batch_flat(list(texts))
