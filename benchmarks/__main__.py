@@ -2,10 +2,11 @@
 
 import sys
 
-from . import batches, cli, embedded, end_to_end, online, plan, serve
+from . import batches, cli, embedded, end_to_end, online, plan, plan_cost, serve
 
 _ALL = {
     "plan": plan.compare,
+    "plan_cost": plan_cost.compare,
     "end_to_end": end_to_end.compare,
     "online": online.compare,
     "batches": batches.compare,
