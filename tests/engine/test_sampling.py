@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from statistics import fmean
 
 import pytest
@@ -55,8 +56,8 @@ def test_long_bodies_are_sampled_before_they_fill_the_memory() -> None:
     assert 1_000 <= len(sample.kept) <= 3_000
 
 
-def values(row: dict[str, object]) -> object:
-    return [row["text"]]
+def values(rows: Sequence[dict[str, object]]) -> list[object]:
+    return [row["text"] for row in rows]
 
 
 def share_of(texts: list[object], *, chunk: int = 500) -> float:

@@ -2,12 +2,14 @@
 
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -215,6 +217,10 @@ class BadRows:
         self.skipped += 1
 
 
+Values = Callable[[Sequence[Row]], Iterable[object]]
+"""What the requests of rows follow from; raises KeyError, at some time, for a row without it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asking:
     """How rows become requests."""
@@ -225,8 +231,7 @@ class _Asking:
     """What of rows is kept to be joined to their answers."""
     have_budget: Callable[[list[Row]], bool]
     """Whether the requests of all these rows cap their output."""
-    values: Callable[[Row], object]
-    """What the request of a row follows from."""
+    values: Values
 
 
 def _write(
@@ -302,8 +307,7 @@ class Rendering:
     chunks: Iterator[list[Row]]
     render: Callable[[list[Row], int], list[Rendered]]
     """The requests of some rows, given the number of the first; bad ones are left out or raise."""
-    values: Callable[[Row], object]
-    """What the request of a row follows from; raises KeyError if it has no such column."""
+    values: Values
 
 
 def rendering(source: Source, spec: Spec, bad: BadRows) -> Rendering:
@@ -407,14 +411,17 @@ def _asking_all(spec: Spec, first: list[Row]) -> _Asking:
     )
 
 
-def _values_of(prompts: Sequence[Prompt]) -> Callable[[Row], object]:
+def _values_of(prompts: Sequence[Prompt]) -> Values:
     """The columns that prompts name; the whole row, where one may name any."""
     names = sorted(frozenset().union(*(prompt.columns for prompt in prompts)))
-    if all(prompt.pieces is not None for prompt in prompts):
-        return lambda row: [row[name] for name in names]
-    if any(ROW in prompt.source for prompt in prompts):
-        return lambda row: row
-    return lambda row: [row.get(name) for name in names]
+    is_flat = all(prompt.pieces is not None for prompt in prompts)
+    if not is_flat and any(ROW in prompt.source for prompt in prompts):
+        return lambda rows: rows
+    if not names:
+        return lambda rows: [None] * len(rows)
+    if is_flat:
+        return partial(map, itemgetter(*names))
+    return lambda rows: [[row.get(name) for name in names] for row in rows]
 
 
 def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
@@ -439,7 +446,7 @@ def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
         render=render,
         keep=lambda rows: [{"custom_id": row["custom_id"]} for row in rows],
         have_budget=lambda rows: all(wire.budget_of(api, row["body"]) for row in rows),
-        values=lambda row: row["body"],
+        values=partial(map, itemgetter("body")),
     )
 
 

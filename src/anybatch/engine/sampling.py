@@ -94,7 +94,7 @@ class Distinct:
     _SCATTER = 0x9E3779B97F4A7C15
     """Odd: what is multiplied by it stays different; what was close together no longer is."""
 
-    def __init__(self, values: Callable[[Row], object]) -> None:
+    def __init__(self, values: Callable[[Sequence[Row]], Iterable[object]]) -> None:
         self._values = values
         self._encode = msgspec.json.Encoder().encode
         self._marks: set[int] = set()
@@ -104,10 +104,10 @@ class Distinct:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Raises KeyError, adding none, if one of them lacks a column."""
-        encode, values, scatter, most = self._encode, self._values, self._SCATTER, self._ALL - 1
-        below = self._below
-        marks = (crc32(encode(values(row))) * scatter & most for row in rows)
-        self._marks.update([mark for mark in marks if mark < below])
+        scatter, most, below = self._SCATTER, self._ALL - 1, self._below
+        digests = map(crc32, map(self._encode, self._values(rows)))
+        marks = [mark for each in digests if (mark := each * scatter & most) < below]
+        self._marks.update(marks)
         self._seen += len(rows)
         while len(self._marks) > self._MOST:
             self._below //= 2
