@@ -61,7 +61,10 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]], *, on: Conso
         shown.add_row(*(Text(row[n]) for n in used))
     wide = on.options.update(max_width=_ANY_WIDTH)
     if Measurement.get(on, wide, shown).maximum <= on.width:
-        on.print(shown)
+        with on.capture() as drawn:
+            on.print(shown)
+        for line in drawn.get().splitlines():
+            print(line.rstrip(), file=on.file)
         return
     for row in rows:
         on.print(Text(row[0], style="bold"))
