@@ -11,6 +11,7 @@ import pytest
 
 from anybatch.core.model import Spec, Terms
 from anybatch.core.offers import Choice, NoOffer, Offer
+from anybatch.core.quota import Quota
 from anybatch.core.timing import ENOUGH, Timing
 from anybatch.core.traffic import traffic
 from anybatch.datasets.source import open_source
@@ -180,6 +181,26 @@ def test_how_long_batches_take_is_the_providers_word_until_it_is_learned(
         f"learned from {ENOUGH} batches",
     )
     assert without_a_key.takes == before.takes
+
+
+def test_a_limit_that_was_learned_makes_batches_wait_until_it_is_forgotten(
+    workspace: Workspace,
+) -> None:
+    keyed = replace(
+        workspace, settings=replace(workspace.settings, environment={"ANTHROPIC_API_KEY": "any"})
+    )
+    run = keyed.plan(open_source([{"text": "a"}]), spec("anthropic/m", prompt="x")).run
+    for age in (timedelta(hours=1), timedelta(days=2)):
+        learned_at = keyed.clock.now() - age
+        limit = Quota(measure="tokens", ceiling=1_000_000, said=1_000_000, learned_at=learned_at)
+        keyed.store.learn(run.queue, limit)
+        batch = of_tickets(keyed, spec("anthropic/m")).found[-1]
+
+        assert isinstance(batch, Offer)
+        is_known = age < timedelta(days=1)
+        assert [why.split(" learned")[0] for why in batch.waits] == (
+            ["the enqueued-token limit of 1,000,000"] if is_known else []
+        )
 
 
 def test_the_same_table_costs_what_its_numbers_cost(workspace: Workspace) -> None:

@@ -68,6 +68,7 @@ def reckon(
         spec=spec,
         provider=provider,
         usual=workspace.usual_at(spec),
+        quotas=workspace.quotas_at(spec),
         terms=terms,
         now=now,
         only=only,

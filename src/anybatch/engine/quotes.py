@@ -3,7 +3,7 @@
 Nothing is written and nothing is sent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -11,6 +11,7 @@ from math import ceil
 from ..core.model import ExecutorName, Spec, Terms
 from ..core.offers import Choice, Duration, NoOffer, Offer, Unpriced, Way, choose, offers
 from ..core.price import Tariff, Workload
+from ..core.quota import Load, Quota, is_over, reason
 from ..core.timing import Usual
 from ..datasets.source import Source
 from ..providers.caching import Cache, cache_of
@@ -85,6 +86,7 @@ def quote(
         spec=spec,
         provider=provider,
         usual=workspace.usual_at(spec),
+        quotas=workspace.quotas_at(spec),
         terms=terms,
         now=now,
         only=only,
@@ -112,15 +114,20 @@ def quoted(
     usual: Mapping[str, Usual],
     terms: Terms,
     now: datetime,
+    quotas: Sequence[Quota] = (),
     only: ExecutorName | None = None,
 ) -> Quoted:
-    """What each way costs that `provider` has. `usual` is how long its batches took before; what is
-    not answered by `only` is told and not taken."""
+    """What each way costs that `provider` has.
+
+    `usual` is how long its batches took before, `quotas` how much was found to wait there at once;
+    what is not answered by `only` is told and not taken.
+    """
+    quotas = [quota for quota in quotas if not is_over(quota, now)]
 
     def priced(*, distinct: bool) -> tuple[Offer | Unpriced, ...]:
         work = measured.workload(out.expected, distinct=distinct)
         ceiling = measured.workload(out.most, distinct=distinct)
-        found = ways(work, spec=spec, provider=provider, tariff=tariff, usual=usual)
+        found = ways(work, spec=spec, provider=provider, tariff=tariff, usual=usual, quotas=quotas)
         return tuple(offers(work, ceiling, tariff, found))
 
     found = priced(distinct=False)
@@ -147,6 +154,7 @@ def ways(
     provider: Provider,
     tariff: Tariff,
     usual: Mapping[str, Usual],
+    quotas: Sequence[Quota] = (),
 ) -> Iterator[tuple[Way, Duration, tuple[str, ...]]]:
     """Every way there is, how long it takes, and the limits that will make it wait."""
     cache = cache_of(spec)
@@ -163,7 +171,7 @@ def ways(
     if provider.batch is None or spec.api not in provider.batch.apis:
         return
     batch = _by_batch(provider, usual)
-    waits = _queues(work, provider)
+    waits = _queues(work, provider, quotas)
     yield Way(tier="batch", executor="batch"), batch, waits
     if worth_it and cache is not None and cache.in_batch == "primed":
         first_and_rest = Duration(p50=batch.p50 * 2, p95=batch.p95 * 2, source=batch.source)
@@ -218,10 +226,14 @@ def _by_batch(provider: Provider, usual: Mapping[str, Usual]) -> Duration:
     return Duration(p50=promised, p95=promised, source="the provider's word")
 
 
-def _queues(work: Workload, provider: Provider) -> tuple[str, ...]:
+def _queues(work: Workload, provider: Provider, quotas: Sequence[Quota]) -> tuple[str, ...]:
     assert provider.batch is not None
     batches = ceil(work.requests / provider.batch.limits.max_requests)
     most = provider.batch.most_waiting
-    if most is None or batches <= most:
-        return ()
-    return (f"{batches} batches, of which {most} may wait at once",)
+    told = () if most is None else (Quota(measure="batches", ceiling=most),)
+    load = Load(batches=batches, requests=work.requests, tokens=round(work.tokens_in))
+    return tuple(
+        f"the {reason(quota)}"
+        for quota in (*told, *quotas)
+        if load.of(quota.measure) > quota.ceiling
+    )

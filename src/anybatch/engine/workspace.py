@@ -410,13 +410,21 @@ class Workspace:
 
     def usual_at(self, spec: Spec) -> dict[str, Usual]:
         """The same for a run that is not planned yet; nothing where no key is at hand."""
-        provider = self.provider_of(spec)
+        queue = self._queue_of(spec)
+        return {} if queue is None else usual_of(self.store.timings(queue))
+
+    def quotas_at(self, spec: Spec) -> list[Quota]:
+        """The limits that were learned where it would wait; none where no key is at hand."""
+        queue = self._queue_of(spec)
+        return [] if queue is None else self.store.quotas(queue)
+
+    def _queue_of(self, spec: Spec) -> Queue | None:
+        """None: no key says whose it is."""
         try:
-            account = self._account(provider)
+            account = self._account(self.provider_of(spec))
         except BadSettings:
-            return {}
-        queue = Queue(provider=spec.provider, account=account, model=spec.model)
-        return usual_of(self.store.timings(queue))
+            return None
+        return Queue(provider=spec.provider, account=account, model=spec.model)
 
     def held(self, run: Run) -> dict[str, Quota]:
         """The batches of `run` that may not be submitted yet, each with the limit it waits for."""
