@@ -7,7 +7,7 @@ the time are the only things two lives share.
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -217,6 +217,8 @@ class World:
     """Whether small batches go without an upload, where they can."""
     limits: Limits = LIMITS
     calls: int = CALLS
+    prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the user says that models cost."""
     environment: dict[str, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=HurriedClock)
     search: timedelta = timedelta(minutes=3)
@@ -267,6 +269,7 @@ class World:
             home=self.root / "store",
             lease=LEASE,
             environment=self.environment,
+            prices=self.prices,
             deadline=self.deadline,
             search=self.search,
         )

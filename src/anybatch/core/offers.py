@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from .model import ExecutorName, Terms, Tier
-from .price import PRIMED, Caching, Tariff, Workload, packed, quote
+from .price import PRIMED, Caching, Rates, Tariff, Workload, packed, quote
 from .timing import span
 
 Cached = Literal["no", "warm", "primed"]
@@ -132,12 +132,14 @@ def _offer(
     rates = tariff.tiers.get(way.tier)
     if rates is None:
         return Unpriced(way=way, why=f"{tariff.source} has no {way.tier} price of {tariff.model}")
-    caching = {"no": None, "warm": PACED, "primed": PRIMED}[way.cached]
-    expected, most = (
-        quote(packed(each, way.rows) if way.rows > 1 else each, rates, caching)
-        for each in (work, ceiling)
-    )
+    expected, most = (price_of(each, rates, way) for each in (work, ceiling))
     return Offer(way=way, dollars=expected, most=most, takes=takes, waits=waits)
+
+
+def price_of(work: Workload, rates: Rates, way: Way) -> float:
+    """Dollars for `work`, answered in `way`; `rates` are those of its tier."""
+    caching = {"no": None, "warm": PACED, "primed": PRIMED}[way.cached]
+    return quote(packed(work, way.rows) if way.rows > 1 else work, rates, caching)
 
 
 def choose(found: Iterable[Offer | Unpriced], terms: Terms, *, now: datetime) -> Choice | NoOffer:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..core.model import Api, Row, Run, Spec
+from ..core.offers import Quote
 from ..core.retry import CANARY, CANARY_FROM
 from ..core.template import (
     ROW,
@@ -60,6 +61,8 @@ class Intake:
     """Whether all that lies there stays there when it is here."""
     again: bool = False
     """Plan a new run even if one has asked exactly the same."""
+    quote: Callable[[Run], Quote | None] = lambda run: None
+    """Says what a run will cost whose requests are written; None: nobody can say."""
 
 
 def plan(
@@ -144,7 +147,8 @@ def add(intake: Intake, run: Run) -> Run:
     batches = [replace(batch, executor=executor) for batch in batches]
     fsync_folder(folder, probe=intake.probe)
     fsync_folder(folder.parent, probe=intake.probe)
-    return intake.store.add_run(run, batches, unless_same=not intake.again)
+    quote = intake.quote(run)
+    return intake.store.add_run(run, batches, quote=quote, unless_same=not intake.again)
 
 
 def sweep(store: Store) -> None:

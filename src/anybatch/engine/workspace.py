@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -41,6 +42,7 @@ from .crowding import waiting_elsewhere
 from .decide import Snapshot, held_back, may_lie_there
 from .delivery import joined_rows, layout_of, results
 from .engine import AtProvider, Engine
+from .estimates import quote_of_intake
 from .events import SET_ASIDE, Progress, progress, repeated, set_aside, were_late
 from .intake import Intake, changed, fingerprint, parts_of, plan
 from .readymade import ReadyRun
@@ -218,6 +220,13 @@ class Workspace:
             canary=canary,
             account=self._account(provider) if spec.executor == "batch" else None,
             keep_remote=keep_remote or self.settings.keep_remote,
+            quote=partial(
+                quote_of_intake,
+                store=self.store,
+                settings=self.settings,
+                provider=provider,
+                now=self.clock.now(),
+            ),
         )
         run, is_new = plan(intake, source, spec, run_id=self.new_id(), now=self.clock.now())
         differs = changed(before, run.parts) if is_new and before is not None else []

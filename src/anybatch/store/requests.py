@@ -111,6 +111,11 @@ class RequestFile:
             return offset + length + 1
         return 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of all of them together."""
+        return self._bodies.size
+
     def __enter__(self) -> Self:
         return self
 

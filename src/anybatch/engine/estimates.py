@@ -1,0 +1,136 @@
+"""What a run will cost that is being planned, from a sample of the requests that it has written.
+
+So planning reads no row twice: whatever the size of a run, about a thousand of its requests are
+counted.
+"""
+
+import random
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from ..core.model import ExecutorName, Run, Tier
+from ..core.offers import Quote, Way, price_of
+from ..core.price import Tariff
+from ..core.tokens import Counter
+from ..executors.auth import is_loopback
+from ..providers.prices import UnknownPrice
+from ..providers.provider import Provider
+from ..providers.registry import BUILT_IN
+from ..providers.vocabularies import counter_for
+from ..settings import Settings
+from ..store.requests import RequestFile
+from ..store.store import Store
+from .measure import Measured, Out, measured
+from .outlook import learned_of, out_of
+from .tariffs import tariff_of
+
+_SAMPLE = 1_000
+_SAMPLE_BYTES = 4 << 20
+"""Fewer are counted where they are together longer than that,"""
+_FEWEST = 10
+"""but so many in any case."""
+
+_USUAL: dict[ExecutorName, Tier] = {"batch": "batch", "online": "standard", "embedded": "standard"}
+
+
+class Estimate(NamedTuple):
+    """What a price takes."""
+
+    measured: Measured
+    out: Out
+    tariff: Tariff
+
+
+def quote_of_intake(
+    run: Run,
+    *,
+    store: Store,
+    settings: Settings,
+    provider: Provider,
+    now: datetime,
+    way: Way | None = None,
+) -> Quote | None:
+    """What `run`, whose requests are written, will cost; None: nobody has said what its model costs
+    that way.
+
+    `way` is how it will be answered; None: the usual way of its executor, without a cache. Raises
+    BadSettings for a [prices] table that cannot be read.
+    """
+    found = estimate(run, store=store, settings=settings, provider=provider, now=now)
+    return None if found is None else quoted_at(found, way or usual_way(run), now=now)
+
+
+def usual_way(run: Run) -> Way:
+    """How `run` is answered if nothing else was chosen."""
+    executor = run.spec.executor or "online"
+    return Way(tier=_USUAL[executor], executor=executor)
+
+
+def estimate(
+    run: Run, *, store: Store, settings: Settings, provider: Provider, now: datetime
+) -> Estimate | None:
+    """What a run has in it, whose requests are written, and what its model costs; None: nobody has
+    said that."""
+    model = run.spec.model
+    if model is None or not _may_be_priced(settings, provider, model):
+        return None
+    try:
+        tariff = tariff_of(settings, provider, model, now=now)
+    except UnknownPrice:
+        return None
+    counter = counter_for(model)
+    found = measured_of(store, run, counter)
+    taught = learned_of(store, run.spec, counter)
+    if taught is not None:
+        found = found.times(taught.factor, band=taught.band, how=taught.words)
+    return Estimate(found, out_of(store, run.spec, run.parts, counter), tariff)
+
+
+def _may_be_priced(settings: Settings, provider: Provider, model: str) -> bool:
+    """Whether it is worth a look into the price table: it is large, and knows no service that
+    somebody runs on this machine."""
+    if f"{provider.name}/{model}" in settings.prices or provider.base_url is None:
+        return True
+    return provider.name in BUILT_IN or not is_loopback(provider.base_url)
+
+
+def measured_of(store: Store, run: Run, counter: Counter) -> Measured:
+    """The requests of `run` in tokens, reckoned from some of them by the bytes of all."""
+    with RequestFile(store.folder(run.id)) as requests:
+        most = max(_FEWEST, _SAMPLE_BYTES * requests.count // requests.size)
+        size = min(requests.count, _SAMPLE, most)
+        # The same table gives the same figures.
+        numbers = sorted(random.Random(0).sample(range(requests.count), size))
+        bodies = [request.body for request in requests.read(numbers)]
+        found = measured(bodies, run.spec.api, counter, rows=run.total, skipped=run.skipped)
+        if size == requests.count:
+            return found
+        share = (requests.size / requests.count) / (sum(map(len, bodies)) / size + 1)
+    return replace(found, prompt=found.prompt * share)
+
+
+def quoted_at(found: Estimate, way: Way, *, now: datetime) -> Quote | None:
+    """What is told of a run that is answered in `way`; None: its tier has no price."""
+    measured, out, tariff = found
+    rates = tariff.tiers.get(way.tier)
+    standard = tariff.tiers.get("standard")
+    if rates is None or standard is None:
+        return None
+    batch = tariff.tiers.get("batch")
+    work, ceiling = measured.workload(out.expected), measured.workload(out.most)
+    plain = Way(tier="standard", executor="online")
+    return Quote(
+        at=now,
+        tariff=tariff,
+        way=way,
+        requests=measured.rows,
+        tokens_in=measured.prompt,
+        out=out.expected,
+        most_out=out.most,
+        band=measured.band,
+        dollars=price_of(work, rates, way),
+        most=price_of(ceiling, rates, way),
+        real_time=price_of(work, standard, plain),
+        flat=None if batch is None else price_of(work, batch, plain),
+    )
