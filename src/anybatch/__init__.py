@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .version import VERSION
+
 if TYPE_CHECKING:
     from .api import Run as Run
     from .api import arun as arun
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from .errors import AnybatchError as AnybatchError
 
 __all__ = ["AnybatchError", "Run", "arun", "run", "submit"]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,8 @@ class Settings:
     """The `[server]` table."""
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The `[prices."PROVIDER/MODEL"]` tables: what models cost, whatever the price table says."""
+    prices_url: str | None = None
+    """Where `anybatch prices update` fetches the price table; None: where its authors keep it."""
 
 
 def load(
@@ -63,11 +65,12 @@ def load(
     routes = table.pop("routes", [])
     server = table.pop("server", {})
     prices = table.pop("prices", {})
+    prices_url = table.pop("prices_url", None)
     if table:
         raise BadSettings(
             f"{str(file)!r} has {next(iter(table))!r}; it may have home, keep_remote, "
-            "deadline_seconds, lease_seconds, search_seconds, [providers.NAME] tables, [[routes]], "
-            '[server] and [prices."PROVIDER/MODEL"] tables'
+            "deadline_seconds, lease_seconds, search_seconds, prices_url, [providers.NAME] tables, "
+            '[[routes]], [server] and [prices."PROVIDER/MODEL"] tables'
         )
     if not isinstance(keep_remote, bool):
         raise BadSettings(f"{FILE}: keep_remote is true or false, not {keep_remote!r}")
@@ -80,6 +83,8 @@ def load(
     if not isinstance(prices, dict) or not all(isinstance(t, dict) for t in prices.values()):
         where = str(file)
         raise BadSettings(f'{where!r}: write prices as [prices."PROVIDER/MODEL"] tables')
+    if prices_url is not None and not isinstance(prices_url, str):
+        raise BadSettings(f"{FILE}: prices_url must be an address, not {prices_url!r}")
     return Settings(
         home=Path(home).expanduser(),
         providers=providers,
@@ -91,6 +96,7 @@ def load(
         routes=tuple(routes),
         server=server,
         prices=prices,
+        prices_url=prices_url,
     )
 
 

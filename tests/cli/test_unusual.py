@@ -11,6 +11,7 @@ from rich.console import Console
 
 from anybatch.cli.progress import LiveDisplay, PlainDisplay
 from anybatch.cli.report import print_report, report_json
+from anybatch.core.ledger import reckoned
 from anybatch.core.model import Run, Spec
 from anybatch.core.states import exit_code
 from anybatch.engine.events import Progress, progress
@@ -77,6 +78,9 @@ def test_so_has_a_terminal() -> None:
     assert (stream.getvalue().count(SLOW), stream.getvalue().count(STUCK)) == (1, 1)
 
 
+NOTHING = reckoned([], None, valid=0)
+
+
 def told(given: Report) -> str:
     stream = io.StringIO()
     print_report(given, on=Console(file=stream, width=200))
@@ -84,7 +88,7 @@ def told(given: Report) -> str:
 
 
 def test_the_report_says_how_many_batches_were_late() -> None:
-    given = Report(progress=LOOK, repeated=0, were_late={"slow": 2, "stuck": 1})
+    given = Report(progress=LOOK, cost=NOTHING, repeated=0, were_late={"slow": 2, "stuck": 1})
 
     assert "for a while at their provider: 2 batches slow, 1 batch stuck" in told(given)
     assert report_json(given, out=None)["were_late"] == {"slow": 2, "stuck": 1}
@@ -94,7 +98,9 @@ def test_what_is_ambiguous_comes_with_the_way_on() -> None:
     counts = {"succeeded": 8, "ambiguous": 1}
     look = replace(LOOK, run=RUN, status="partial", counts=counts)  # type: ignore[arg-type]
 
-    assert "anybatch retry run-1 --only ambiguous" in told(Report(progress=look, repeated=0))
+    assert "anybatch retry run-1 --only ambiguous" in told(
+        Report(progress=look, cost=NOTHING, repeated=0)
+    )
     assert exit_code(look.status, look.counts) == 6
 
 

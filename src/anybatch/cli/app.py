@@ -226,6 +226,60 @@ def check(
 
 
 @app.command()
+def cost(
+    run: option.RunWord = "last",
+    store: option.Store = None,
+    as_json: option.AsJson = False,
+    debug: option.Debug = False,
+) -> None:
+    """What a run did cost, by class of tokens, held against its estimate."""
+    from .cost import cost_command
+
+    cost_command(run, store, as_json=as_json)
+
+
+@app.command()
+def prices(
+    names: option.Priced = None,
+    changed_since: option.ChangedSince = None,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """What models cost, and since when; `anybatch prices update` fetches the newest table."""
+    from .prices import prices_command
+
+    prices_command(names or [], store, since=changed_since, as_json=as_json)
+
+
+@app.command()
+def show(
+    run: option.RunWord = "last",
+    as_manifest: option.Manifest = False,
+    store: option.Store = None,
+    debug: option.Debug = False,
+) -> None:
+    """What made a run what it is: what was asked, of what, by which version, at which prices."""
+    from .show import show_command
+
+    show_command(run, store, as_json=as_manifest)
+
+
+@app.command()
+def diff(
+    run: option.RunWord,
+    other: option.OtherRun,
+    store: option.Store = None,
+    as_json: option.AsJson = False,
+    debug: option.Debug = False,
+) -> None:
+    """In what two runs differ, part by part, and what came of each."""
+    from .show import diff_command
+
+    diff_command(run, other, store, as_json=as_json)
+
+
+@app.command()
 def show_request(
     run: option.RunWord,
     n: option.Number,

@@ -46,6 +46,10 @@ Version = Annotated[
 ]
 
 RunWord = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its start, or `last`.")]
+OtherRun = Annotated[str, typer.Argument(metavar="RUN", help="The run it is held against.")]
+Manifest = Annotated[
+    bool, typer.Option("--manifest", "--json", help="All of it, as JSON on stdout.")
+]
 Number = Annotated[int, typer.Argument(metavar="N", min=0, help="Which request; 0 is the first.")]
 Only = Annotated[str, typer.Option(help="The outcomes to try again, comma between them.")]
 Store = Annotated[
@@ -170,6 +174,15 @@ ForProvider = Annotated[str, typer.Option("--provider", help="Whose rules: opena
 ApiVersion = Annotated[
     str | None,
     typer.Option(help="Of the API, where it matters; else the newest we know."),
+]
+
+Priced = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PROVIDER/MODEL|PROVIDER|update]…", help="Which; default: all."),
+]
+ChangedSince = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="Only what changed since then, or is announced."),
 ]
 
 Data = Annotated[

@@ -6,7 +6,9 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from ..core.ledger import Cost
 from ..core.model import Run
+from ..core.offers import money
 from ..core.retry import invalid_in_canary
 from ..core.states import OUTCOMES, TRIPPING
 from ..engine.events import Progress
@@ -52,6 +54,7 @@ def report_json(report: Report, *, out: str | None, status: str | None = None) -
         "repeated_at_most": report.repeated,
         "set_aside": report.set_aside,
         "were_late": report.were_late,
+        "cost": cost_json(report),
         "errors": [{"message": message, "count": count} for message, count in report.errors],
         "out": out,
     }
@@ -116,7 +119,86 @@ def _lines(report: Report) -> list[str]:
         )
         said.append(f"for a while at their provider: {late}")
     said += [f"{count:,} × {message}" for message, count in report.errors]
+    said += cost_lines(report)
+    return [*said, sure_line(report)] if report.progress.status != "running" else said
+
+
+def cost_lines(report: Report) -> list[str]:
+    """What a run did cost, in dollars; nothing where nobody has said a price."""
+    cost, is_over = report.cost, report.progress.status != "running"
+    if cost.tariff is None:
+        return []
+    source = cost.tariff.source
+    said = [
+        f"{tier} has no price: {source} has none of {cost.tariff.model}" for tier in cost.unpriced
+    ]
+    if cost.total is None:
+        return said
+    said.append(_total_line(cost, cost.total, is_over=is_over))
+    ways = {"in real time": cost.real_time, "by batch without a cache": cost.flat}
+    others = [
+        f"{way} {money(dollars)} ({_saved(cost.total, dollars)})"
+        for way, dollars in ways.items()
+        if dollars
+    ]
+    if others:
+        said.append(f"the same tokens cost {', '.join(others)}")
+    if cost.usage.cached or cost.premium:
+        premium = f"; writing it cost {money(cost.premium)} more" if cost.premium else ""
+        said.append(f"cache: {cost.hits:.1%} of what went in was read from it{premium}")
+    if cost.duplicates:
+        share = cost.duplicates / (cost.valid + cost.duplicates)
+        said.append(
+            f"{counted(cost.duplicates, 'row')} took the answer of an equal one: {share:.1%}"
+        )
+    if cost.again:
+        said.append(f"what was asked again cost {money(cost.again)} before ({cost.retries:.1%})")
     return said
+
+
+def _total_line(cost: Cost, total: float, *, is_over: bool) -> str:
+    each = "" if cost.per_valid_row is None else f", {money(cost.per_valid_row)} a valid row"
+    if cost.quote is None:
+        assert cost.tariff is not None
+        before = f"by the prices of {cost.tariff.as_of}, as none were kept with the run"
+    else:
+        off = "" if cost.off is None or not is_over else f" ({cost.off:+.1%})"
+        before = f"the estimate was {money(cost.quote.dollars)}{off}"
+    return f"{'cost' if is_over else 'cost so far'} {money(total)}{each}; {before}"
+
+
+def _saved(paid: float, otherwise: float) -> str:
+    if paid <= otherwise:
+        return f"{1 - paid / otherwise:.0%} saved"
+    return f"{1 - otherwise / paid:.0%} less than was paid"
+
+
+def sure_line(report: Report) -> str:
+    """What must never happen, counted."""
+    return f"lost {report.lost:,} · paid twice {report.repeated:,} · unmatched {report.set_aside:,}"
+
+
+def cost_json(report: Report) -> dict[str, Any]:
+    """What a run did cost, as machines read it. Dollars are null where nobody has said a price."""
+    cost = report.cost
+    tariff = cost.tariff
+    prices = tariff and {"source": tariff.source, "as_of": tariff.as_of.isoformat()}
+    return {
+        "dollars": cost.total,
+        "dollars_estimated": None if cost.quote is None or tariff is None else cost.quote.dollars,
+        "dollars_per_valid_row": cost.per_valid_row,
+        "dollars_in_real_time": cost.real_time,
+        "dollars_by_flat_batch": cost.flat,
+        "dollars_of_premium": cost.premium if tariff else None,
+        "dollars_asked_again": cost.again if tariff else None,
+        "cache_hits": cost.hits,
+        "duplicates": cost.duplicates,
+        "without_price": cost.unpriced,
+        "prices": prices,
+        "lost": report.lost,
+        "paid_twice_at_most": report.repeated,
+        "unmatched": report.set_aside,
+    }
 
 
 def way_on(run: Run) -> str:

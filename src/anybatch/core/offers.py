@@ -36,6 +36,11 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
         return name + cache + (f", {self.rows} rows a prompt" if self.rows > 1 else "")
 
 
+def usual_tier(executor: ExecutorName) -> Tier:
+    """At which price an executor is answered, if nothing else was chosen."""
+    return "batch" if executor == "batch" else "standard"
+
+
 class Duration(msgspec.Struct, frozen=True, kw_only=True):
     """How long something takes."""
 

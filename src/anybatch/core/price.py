@@ -62,7 +62,7 @@ def cost(usage: Usage, rates: Rates) -> float:
     """
     prompt = usage.tokens_in
     plain = rates.tokens_in.at(prompt)
-    fresh = prompt - usage.cached - usage.written - usage.kept
+    fresh = max(0, prompt - usage.cached - usage.written - usage.kept)
     return (
         fresh * plain
         + usage.cached * _at(rates.cached, prompt, plain)

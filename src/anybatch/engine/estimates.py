@@ -9,29 +9,24 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from ..core.model import ExecutorName, Run, Tier
-from ..core.offers import Quote, Way, price_of
+from ..core.model import Run
+from ..core.offers import Quote, Way, price_of, usual_tier
 from ..core.price import Tariff
 from ..core.tokens import Counter
-from ..executors.auth import is_loopback
-from ..providers.prices import UnknownPrice
 from ..providers.provider import Provider
-from ..providers.registry import BUILT_IN
 from ..providers.vocabularies import counter_for
 from ..settings import Settings
 from ..store.requests import RequestFile
 from ..store.store import Store
 from .measure import Measured, Out, measured
 from .outlook import learned_of, out_of
-from .tariffs import tariff_of
+from .tariffs import known_tariff
 
 _SAMPLE = 1_000
 _SAMPLE_BYTES = 4 << 20
 """Fewer are counted where they are together longer than that,"""
 _FEWEST = 10
 """but so many in any case."""
-
-_USUAL: dict[ExecutorName, Tier] = {"batch": "batch", "online": "standard", "embedded": "standard"}
 
 
 class Estimate(NamedTuple):
@@ -64,7 +59,7 @@ def quote_of_intake(
 def usual_way(run: Run) -> Way:
     """How `run` is answered if nothing else was chosen."""
     executor = run.spec.executor or "online"
-    return Way(tier=_USUAL[executor], executor=executor)
+    return Way(tier=usual_tier(executor), executor=executor)
 
 
 def estimate(
@@ -72,12 +67,8 @@ def estimate(
 ) -> Estimate | None:
     """What a run has in it, whose requests are written, and what its model costs; None: nobody has
     said that."""
-    model = run.spec.model
-    if model is None or not _may_be_priced(settings, provider, model):
-        return None
-    try:
-        tariff = tariff_of(settings, provider, model, now=now)
-    except UnknownPrice:
+    tariff, model = known_tariff(settings, provider, run.spec.model, now=now), run.spec.model
+    if tariff is None or model is None:
         return None
     counter = counter_for(model)
     found = measured_of(store, run, counter)
@@ -85,14 +76,6 @@ def estimate(
     if taught is not None:
         found = found.times(taught.factor, band=taught.band, how=taught.words)
     return Estimate(found, out_of(store, run.spec, run.parts, counter), tariff)
-
-
-def _may_be_priced(settings: Settings, provider: Provider, model: str) -> bool:
-    """Whether it is worth a look into the price table: it is large, and knows no service that
-    somebody runs on this machine."""
-    if f"{provider.name}/{model}" in settings.prices or provider.base_url is None:
-        return True
-    return provider.name in BUILT_IN or not is_loopback(provider.base_url)
 
 
 def measured_of(store: Store, run: Run, counter: Counter) -> Measured:

@@ -36,11 +36,14 @@ from ..store.files import fsync_folder, unwritable
 from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
 from ..store.store import PLANNING, Store
+from ..version import VERSION
 from ..wire import openai as wire
 from ..wire.apis import budget_of, wire_of
 from .waves import first_wave
 
 PREFIX_BYTES = 1024
+TOOL = "anybatch"
+"""The part of a run that says which version of ours planned it. It makes it no other run."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -194,7 +197,9 @@ def fingerprint(parts: dict[str, str]) -> str:
 
 def changed(run: Run, parts: dict[str, str]) -> list[str]:
     """The names of the parts that differ from those of an earlier run."""
-    return [name for name, digest in parts.items() if run.parts.get(name) != digest]
+    return [
+        name for name, digest in parts.items() if name != TOOL and run.parts.get(name) != digest
+    ]
 
 
 def _digest(content: bytes) -> str:
@@ -275,7 +280,7 @@ def _write(
         source=source.name,
         spec=asking.spec,
         fingerprint=fingerprint(parts),
-        parts=parts,
+        parts={**parts, TOOL: VERSION},
         columns=tuple(columns),
         total=requests.count,
         skipped=bad.skipped,

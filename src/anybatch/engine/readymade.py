@@ -15,8 +15,19 @@ from ..core.template import Rendered
 from ..store.files import fsync_folder
 from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
+from ..version import VERSION
 from ..wire.openai import BUDGET_FIELDS
-from .intake import PREFIX_BYTES, Intake, add, begin, fingerprint, forget, parts_of, unmark
+from .intake import (
+    PREFIX_BYTES,
+    TOOL,
+    Intake,
+    add,
+    begin,
+    fingerprint,
+    forget,
+    parts_of,
+    unmark,
+)
 
 
 class ReadyRun:
@@ -74,7 +85,7 @@ class ReadyRun:
             source=self._source,
             spec=self._spec,
             fingerprint=fingerprint(parts),
-            parts=parts,
+            parts={**parts, TOOL: VERSION},
             columns=("custom_id",),
             total=self._requests.count,
             account=self._intake.account,
@@ -138,7 +149,7 @@ class DeclinedRun:
             source=source,
             spec=spec,
             fingerprint=fingerprint(parts),
-            parts=parts,
+            parts={**parts, TOOL: VERSION},
             columns=("custom_id",),
             total=self._count,
             state="ended",

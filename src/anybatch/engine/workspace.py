@@ -14,6 +14,7 @@ from msgspec import structs
 
 from ..clock import Clock, SystemClock
 from ..core.ids import custom_id
+from ..core.ledger import Cost
 from ..core.model import WORDLESS, Batch, ExecutorName, Queue, Request, Result, Run, Spec
 from ..core.plan import Limits
 from ..core.quota import Quota
@@ -45,6 +46,7 @@ from .engine import AtProvider, Engine
 from .estimates import quote_of_intake
 from .events import SET_ASIDE, Progress, progress, repeated, set_aside, were_late
 from .intake import Intake, changed, fingerprint, parts_of, plan
+from .ledger import cost_of
 from .readymade import ReadyRun
 from .waves import Choose, after_fix, asked_for, plan_wave
 
@@ -88,6 +90,7 @@ class Report:
     """What became of a run, for its end."""
 
     progress: Progress
+    cost: Cost
     repeated: int
     """At most so many calls were made twice after a crash."""
     set_aside: int = 0
@@ -96,6 +99,12 @@ class Report:
     """How many batches were `slow` or `stuck` at their provider at some time."""
     errors: list[tuple[str, int]] = field(default_factory=list)
     """The most frequent messages of rows that did not succeed, with their counts."""
+
+    @property
+    def lost(self) -> int:
+        """Rows of a run that is over of which nothing is known."""
+        look = self.progress
+        return look.run.total - look.done if look.run.state == "ended" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -490,6 +499,7 @@ class Workspace:
         failed = set(look.counts) - {"succeeded", "cancelled"}
         return Report(
             progress=look,
+            cost=cost_of(self.store, self.settings, run, now=self.clock.now()),
             repeated=repeated(events),
             set_aside=set_aside(events),
             were_late=were_late(events),

@@ -15,6 +15,7 @@ from pyreqwest.client import Client, ClientBuilder, SyncClientBuilder
 from pyreqwest.http import HeaderMap, Url
 from pyreqwest.multipart import FormBuilder, PartBuilder
 from pyreqwest.request import RequestBuilder
+from pyreqwest.response import SyncResponse
 
 from ..effects import Probe, effect, unwatched
 from ..errors import BadSettings, TransportError
@@ -188,10 +189,11 @@ def fetch(
     timeout: timedelta,
     body: bytes | None = None,
     direct: bool = False,
+    most: int | None = None,
 ) -> Reply:
     """One call from a thread of its own, outside of any pool. Raises TransportError.
 
-    `direct`: by no proxy.
+    `direct`: by no proxy. `most`: an answer with more bytes is none.
     """
     builder = SyncClientBuilder().user_agent("anybatch").follow_redirects(False)
     builder = builder.timeout(timeout).connect_timeout(min(timeout, _CONNECT_TIMEOUT))
@@ -202,12 +204,24 @@ def fetch(
             request = client.request(method, url).headers(dict(headers))
             if body is not None:
                 request = request.body_bytes(body)
-            response = request.build().send()
-            said = bytes(response.bytes())
+            with request.build_streamed() as response:
+                said = _whole(response, url, most)
             return Reply(status=response.status, body=said, headers=_headers(response.headers))
     except (foreign.PyreqwestError, ValueError):
         with translated(url):
             raise
+
+
+def _whole(response: SyncResponse, url: str, most: int | None) -> bytes:
+    """The body, unless it is longer than that."""
+    if most is None:
+        return bytes(response.bytes())
+    said = bytearray()
+    while chunk := response.body_reader.read(_CHUNK):
+        said += chunk
+        if len(said) > most:
+            raise TransportError(f"{url} answers with more than {most:,} bytes", sent=True)
+    return bytes(said)
 
 
 async def post_to(

@@ -7,7 +7,7 @@ it knows none for them. So whether it knows a tier is asked here first.
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from functools import cache
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ TABLE_URL = (
 
 _CALLED: Mapping[str, str] = {"gemini": "google", "vertex": "google"}
 """The table's names of providers, where they are not ours."""
+_OURS: Mapping[str, str] = {"google": "gemini"}
 
 _ASKED: Mapping[Tier, Mapping[str, str]] = {
     "flex": {"service_tier": "flex"},
@@ -57,6 +58,17 @@ class Change(NamedTuple):
     tier: Tier
 
 
+class Difference(NamedTuple):
+    """What one table says and another one does not."""
+
+    provider: str
+    model: str
+    tier: Tier
+    before: Rates | None
+    """None: it had no price."""
+    after: Rates | None
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Prices by provider and model."""
@@ -68,7 +80,9 @@ class Table:
 
     def tariff(self, provider: str, model: str, *, on: datetime) -> Tariff:
         """Raises UnknownPrice, with the nearest names."""
-        found = self._model(provider, model)
+        return self._tariff(self._model(provider, model), on)
+
+    def _tariff(self, found: Any, on: datetime) -> Tariff:
         tiers: dict[Tier, Rates] = {}
         standard = _rates(found.get_prices(on))
         if standard is not None:
@@ -79,10 +93,12 @@ class Table:
                 tiers[tier] = rates
         return Tariff(model=found.id, source=self.source, as_of=self.as_of, tiers=tiers)
 
-    def _model(self, provider: str, model: str) -> Any:
+    def _models(self, provider: str) -> list[Any]:
         called = _CALLED.get(provider, provider)
-        known = [each for each in self.providers if each.id == called]
-        models = [each for at in known for each in at.models]
+        return [each for at in self.providers if at.id == called for each in at.models]
+
+    def _model(self, provider: str, model: str) -> Any:
+        models = self._models(provider)
         for each in models:
             if each.is_match(model):
                 return each
@@ -94,11 +110,19 @@ class Table:
             "million tokens"
         )
 
+    def names(self) -> list[str]:
+        """The providers in it, as we call them."""
+        return [_OURS.get(at.id, at.id) for at in self.providers]
+
+    def tariffs(self, provider: str, *, on: datetime) -> list[Tariff]:
+        """What the models of a provider cost that have a price on that day."""
+        found = (self._tariff(model, on) for model in self._models(provider))
+        return [tariff for tariff in found if tariff.tiers]
+
     def changes(self, since: date) -> Iterator[Change]:
         """What came into force since, oldest first, future changes included."""
-        ours = {theirs: name for name, theirs in _CALLED.items() if name != "vertex"}
         found = (
-            Change(on, ours.get(at.id, at.id), model.id, tier)
+            Change(on, _OURS.get(at.id, at.id), model.id, tier)
             for at in self.providers
             for model in at.models
             for on, tier in _starts(model)
@@ -151,15 +175,41 @@ def bundled(today: date) -> Table:
     return Table(providers, source, _newest(providers, today))
 
 
-def read_table(content: bytes, *, fetched: date) -> Table:
-    """A table as it is published. Raises BadSettings."""
+def read_table(content: bytes, *, fetched: date, to_the_end: bool = False) -> Table:
+    """A table as it is published. Raises BadSettings.
+
+    The package reads a part only when it is asked for; `to_the_end`: all of it, now.
+    """
     from genai_prices.types import _providers_from_raw
 
     try:
         providers = _providers_from_raw(msgspec.json.decode(content))
-    except ValueError as e:
+        table = Table(providers, "genai-prices, fetched", fetched)
+        prices = _priced(table, datetime.combine(fetched, time(), UTC)) if to_the_end else None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
         raise BadSettings("that is no price table of genai-prices") from e
-    return Table(providers, "genai-prices, fetched", fetched)
+    if prices == {}:
+        raise BadSettings("that is a price table without a price")
+    return table
+
+
+def differences(old: Table, new: Table, *, on: datetime) -> list[Difference]:
+    """What `new` says of prices on that day that `old` does not, by name."""
+    before, after = _priced(old, on), _priced(new, on)
+    return [
+        Difference(*place, before.get(place), after.get(place))
+        for place in sorted(before.keys() | after.keys())
+        if before.get(place) != after.get(place)
+    ]
+
+
+def _priced(table: Table, on: datetime) -> dict[tuple[str, str, Tier], Rates]:
+    return {
+        (name, tariff.model, tier): rates
+        for name in table.names()
+        for tariff in table.tariffs(name, on=on)
+        for tier, rates in tariff.tiers.items()
+    }
 
 
 def _newest(providers: Iterable[Any], today: date) -> date:
@@ -170,7 +220,7 @@ def _newest(providers: Iterable[Any], today: date) -> date:
 
 # --- what users say ---
 
-_TIERS: tuple[Tier, ...] = ("standard", "flex", "priority", "batch")
+TIERS: tuple[Tier, ...] = ("standard", "flex", "priority", "batch")
 
 
 def own_tariff(name: str, said: Mapping[str, Any], *, on: date) -> Tariff:
@@ -179,7 +229,7 @@ def own_tariff(name: str, said: Mapping[str, Any], *, on: date) -> Tariff:
     Its numbers are the standard tier's; those of another stand in a table of that name below it.
     """
     where = f'[prices."{name}"] in anybatch.toml'
-    tiers = {tier: said[tier] for tier in _TIERS if tier in said}
+    tiers = {tier: said[tier] for tier in TIERS if tier in said}
     plain = {word: dollars for word, dollars in said.items() if word not in tiers}
     if plain:
         tiers = {"standard": plain, **tiers}
@@ -187,7 +237,7 @@ def own_tariff(name: str, said: Mapping[str, Any], *, on: date) -> Tariff:
     return Tariff(model=name.partition("/")[2], source="anybatch.toml", as_of=on, tiers=rates)
 
 
-_SAID: Mapping[str, str] = {
+SAID: Mapping[str, str] = {
     "input": "tokens_in",
     "output": "tokens_out",
     **{name: name for name in ("cached", "written", "kept")},
@@ -196,7 +246,7 @@ _SAID: Mapping[str, str] = {
 
 
 def _own_rates(said: object, where: str) -> Rates:
-    if not isinstance(said, dict) or not {"input", "output"} <= said.keys() <= _SAID.keys():
+    if not isinstance(said, dict) or not {"input", "output"} <= said.keys() <= SAID.keys():
         raise BadSettings(
             f"{where} must have input and output, and may have cached, written and kept: dollars "
             "for a million tokens each"
@@ -204,4 +254,4 @@ def _own_rates(said: object, where: str) -> Rates:
     for word, dollars in said.items():
         if isinstance(dollars, bool) or not isinstance(dollars, int | float) or dollars < 0:
             raise BadSettings(f"{where}: {word} must be a number of dollars, not {dollars!r}")
-    return Rates(**{_SAID[word]: Rate(float(dollars)) for word, dollars in said.items()})
+    return Rates(**{SAID[word]: Rate(float(dollars)) for word, dollars in said.items()})

@@ -150,6 +150,7 @@ class _OutputDetails(msgspec.Struct):
 
 
 class _Written(msgspec.Struct):
+    ephemeral_5m_input_tokens: Tokens = None
     ephemeral_1h_input_tokens: Tokens = None
 
 
@@ -227,9 +228,11 @@ def _usage(raw: bytes | None) -> Usage:
     """The tokens counted; none where they are told in a shape of the service's own."""
     usage = optional(_USAGE, raw) or _Usage()
     cached = usage.cache_read_input_tokens or 0
-    written = usage.cache_creation_input_tokens or 0
-    kept = 0 if usage.cache_creation is None else usage.cache_creation.ephemeral_1h_input_tokens
-    kept = min(written, kept or 0)
+    parts = usage.cache_creation or _Written()
+    kept = parts.ephemeral_1h_input_tokens or 0
+    # Some services that speak this tell the sum alone, others only its parts.
+    written = usage.cache_creation_input_tokens or (parts.ephemeral_5m_input_tokens or 0) + kept
+    kept = min(written, kept)
     details = usage.output_tokens_details or _OutputDetails()
     return Usage(
         tokens_in=(usage.input_tokens or 0) + written + cached,
