@@ -375,7 +375,7 @@ def test_a_shell_gets_its_completion(tmp_path: Path) -> None:
     found = anybatch(
         home=tmp_path,
         _ANYBATCH_COMPLETE="complete_bash",
-        COMP_WORDS="anybatch sho",
+        COMP_WORDS="anybatch show-",
         COMP_CWORD="1",
     )
 
