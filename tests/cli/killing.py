@@ -47,7 +47,14 @@ def settings(provider: str, service: Hosted, *, most: int) -> str:
     ]
     if isinstance(service, FakeVertex):
         lines += [f'storage_url = "{service.address}"', 'bucket = "my-bucket/runs"']
-    return "\n".join(lines)
+    return "\n".join([*lines, f'[prices."{provider}/fake-1"]', PRICES])
+
+
+PRICES = """input = 2.0
+output = 2.0
+batch = {input = 1.0, output = 1.0}
+"""
+"""A million tokens in a batch cost a dollar, whichever way they go."""
 
 
 def most_rows(provider: str, *, rows: int, batches: int) -> int:

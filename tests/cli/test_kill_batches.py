@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from anybatch.core.price import MILLION
 from anybatch.testing import Cut, Fault, Phases, Status, at_random
 from anybatch.testing.fakes import FAKES
 
 from .killing import kill_batches_and_type_again
+from .process import anybatch, report
 
 FAULTS: tuple[Fault, ...] = (
     Status(500, executed=True),
@@ -35,6 +37,7 @@ def killed(provider: str, seed: int, home: Path, *, rows: int = 66) -> None:
         kills = chance.randint(1, 3)
         kill_batches_and_type_again(provider, service, home, rows=rows, kills=kills, chance=chance)
         ledger = service.ledger
+    cost = report(anybatch("cost", "--json", home=home))
 
     assert len(ledger.batches) >= BATCHES
     assert ledger.operations["list"] > 0
@@ -42,6 +45,9 @@ def killed(provider: str, seed: int, home: Path, *, rows: int = 66) -> None:
     assert ledger.billed_twice == {}
     assert ledger.billed == rows
     assert ledger.leftover_files == ()
+    assert cost["dollars"] * MILLION == pytest.approx(ledger.tokens)
+    assert cost["dollars_in_real_time"] == pytest.approx(2 * cost["dollars"])
+    assert (cost["lost"], cost["paid_twice_at_most"], cost["unmatched"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("provider", FAKES)

@@ -248,6 +248,30 @@ USAGES: dict[str, tuple[object, Usage]] = {
         },
         Usage(tokens_in=321, tokens_out=50, cached=300, kept=20, reasoning=40),
     ),
+    "written for minutes and for an hour": (
+        {
+            "input_tokens": 1,
+            "cache_creation_input_tokens": 25,
+            "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 20},
+            "output_tokens": 5,
+        },
+        Usage(tokens_in=26, tokens_out=5, written=5, kept=20),
+    ),
+    "written, and not said for how long": (
+        {"input_tokens": 1, "cache_creation_input_tokens": 25},
+        Usage(tokens_in=26, written=25),
+    ),
+    "written, by its parts alone": (
+        {"cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 20}},
+        Usage(tokens_in=25, written=5, kept=20),
+    ),
+    "parts that are more than their sum": (
+        {
+            "cache_creation_input_tokens": 7,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 20},
+        },
+        Usage(tokens_in=7, kept=7),
+    ),
     "nulls": ({"input_tokens": 1, "cache_read_input_tokens": None}, Usage(tokens_in=1)),
     "numbers in quotes": ({"input_tokens": "1"}, Usage(tokens_in=1)),
     "below zero": ({"input_tokens": -1}, Usage()),

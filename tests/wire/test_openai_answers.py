@@ -289,6 +289,28 @@ USAGES: dict[str, tuple[object, Usage]] = {
         },
         Usage(tokens_in=30, tokens_out=50, cached=20, reasoning=40),
     ),
+    "chat's, written into a cache": (
+        {
+            "prompt_tokens": 30,
+            "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 20},
+        },
+        Usage(tokens_in=30, tokens_out=5, cached=8, written=20),
+    ),
+    "responses', written into a cache": (
+        {
+            "input_tokens": 30,
+            "output_tokens": 5,
+            "input_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 20},
+        },
+        Usage(tokens_in=30, tokens_out=5, cached=8, written=20),
+    ),
+    "DeepSeek's": (
+        {"prompt_tokens": 9, "prompt_cache_hit_tokens": 8, "prompt_cache_miss_tokens": 1},
+        Usage(tokens_in=9, cached=8),
+    ),
+    "below zero": ({"prompt_tokens": -3}, Usage()),
+    "more than a journal holds": (msgspec.Raw(b'{"prompt_tokens":%d}' % (2**80)), Usage()),
     "embeddings'": ({"prompt_tokens": 3, "total_tokens": 3}, Usage(tokens_in=3)),
     "details that are null": (
         {"prompt_tokens": 3, "prompt_tokens_details": None, "completion_tokens_details": {}},

@@ -22,7 +22,7 @@ from ..providers.prices import (
 from ..providers.provider import Provider
 from ..providers.registry import BUILT_IN, checked_url
 from ..settings import Settings
-from ..store.files import replace_whole
+from ..store.files import replace_whole, unwritable
 
 FETCHED = "prices.json"
 """The table that was fetched last, in the store's folder."""
@@ -106,7 +106,7 @@ class Updated(NamedTuple):
 def update(settings: Settings, *, now: datetime, probe: Probe = unwatched) -> Updated:
     """Fetch the newest table and go by it from now on: whole, or not at all.
 
-    Raises TransportError or BadSettings, and then the old one stays.
+    Raises TransportError, BadSettings or StoreUnwritable, and then the old one stays.
     """
     before = _standing(settings, now=now)
     url = checked_url(settings.prices_url or TABLE_URL, where="prices_url in anybatch.toml")
@@ -137,7 +137,12 @@ def _stays(before: Table) -> str:
 
 
 def keep(content: bytes, settings: Settings, *, now: datetime, probe: Probe = unwatched) -> Table:
-    """Make a fetched table the one to go by. Raises BadSettings if it is none."""
+    """Make a fetched table the one to go by.
+
+    Raises BadSettings if it is none, or StoreUnwritable.
+    """
     read = read_table(content, fetched=now.date(), to_the_end=True)
+    with unwritable(settings.home):
+        settings.home.mkdir(parents=True, exist_ok=True)
     replace_whole(settings.home / FETCHED, content, name="prices", probe=probe)
     return read

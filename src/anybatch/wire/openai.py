@@ -5,7 +5,7 @@ Shapes as of the OpenAPI description of 2026-08-21 and the official SDK 3.51, ch
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -127,24 +127,30 @@ class Answer(NamedTuple):
     failure: Failure | None = None
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""One that fits into a journal."""
+
+
 class _TokenDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 _NO_DETAILS = _TokenDetails()
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
     prompt_tokens_details: _TokenDetails | None = None
     completion_tokens_details: _TokenDetails | None = None
     input_tokens_details: _TokenDetails | None = None
     output_tokens_details: _TokenDetails | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    """DeepSeek's word for what was read from a cache."""
 
 
 class _Part(msgspec.Struct):
@@ -378,7 +384,7 @@ def _usage(raw: msgspec.Raw) -> Usage:
     return Usage(
         tokens_in=usage.prompt_tokens or usage.input_tokens or 0,
         tokens_out=usage.completion_tokens or usage.output_tokens or 0,
-        cached=into.cached_tokens or 0,
+        cached=into.cached_tokens or usage.prompt_cache_hit_tokens or 0,
         written=into.cache_write_tokens or 0,
         reasoning=out.reasoning_tokens or 0,
     )

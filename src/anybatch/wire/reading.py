@@ -8,13 +8,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from ..core.model import NO_BODY, Api, Failure, Json, Usage
 from .batch import ResultLine
-from .openai import Answer
+from .openai import Answer, Count
 
 T = TypeVar("T")
 
@@ -45,13 +45,12 @@ class Frame(NamedTuple):
 
 # --- fields of which none is certain --------------------------------------------------------------
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Tokens = _Count | None
+Tokens = Count | None
 """A count that fits into a journal."""
 
 STRING = msgspec.json.Decoder(str)
 STRINGS = msgspec.json.Decoder(list[str])
-COUNT = msgspec.json.Decoder(_Count, strict=False)
+COUNT = msgspec.json.Decoder(Count, strict=False)
 """A number, or a text with one; one below zero stands for none."""
 MOMENT = msgspec.json.Decoder(datetime)
 LIST = msgspec.json.Decoder(list[msgspec.Raw])
