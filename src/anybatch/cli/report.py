@@ -175,7 +175,8 @@ def _saved(paid: float, otherwise: float) -> str:
 
 def sure_line(report: Report) -> str:
     """What must never happen, counted."""
-    return f"lost {report.lost:,} · paid twice {report.repeated:,} · unmatched {report.set_aside:,}"
+    twice = f"at most {report.repeated:,}" if report.repeated else "0"
+    return f"lost {report.lost:,} · paid twice {twice} · unmatched {report.set_aside:,}"
 
 
 def cost_json(report: Report) -> dict[str, Any]:
