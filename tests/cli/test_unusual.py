@@ -14,8 +14,7 @@ from anybatch.cli.report import print_report, report_json
 from anybatch.core.ledger import reckoned
 from anybatch.core.model import Run, Spec
 from anybatch.core.states import exit_code
-from anybatch.engine.events import Progress, progress
-from anybatch.engine.workspace import Report
+from anybatch.engine.events import Progress, Report, progress
 from anybatch.testing import FakeOpenAI, Mangled
 
 from .process import anybatch, report, write_rows

@@ -1,6 +1,7 @@
 """A run that is planned says what it will cost, without holding anybody up."""
 
 from datetime import date
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -115,3 +116,22 @@ def test_a_quote_survives_its_store(new_world: NewWorld) -> None:
     assert again is not None
     assert again.tariff.as_of == date(START.year, START.month, START.day)
     assert msgspec.json.encode(again)
+
+
+def test_ready_made_requests_say_themselves_how_long_answers_may_be(
+    new_world: NewWorld, tmp_path: Path
+) -> None:
+    world = new_world(spec=spec(model="gpt-4o", prompt=None), prices=LAB)
+    body = {"messages": [{"role": "user", "content": "Hello"}]}
+    lines = [
+        {"custom_id": str(n), "method": "POST", "url": "/v1/chat/completions", "body": each}
+        for n, each in enumerate(({**body, "max_tokens": 30}, {**body, "max_tokens": 50}))
+    ]
+    file = tmp_path / "requests.jsonl"
+    file.write_bytes(msgspec.json.Encoder().encode_lines(lines))
+    world.use(file)
+
+    _, quote = planned(world)
+
+    assert quote is not None
+    assert (quote.requests, quote.out, quote.most_out) == (2, 40, 40)

@@ -12,7 +12,7 @@ from rich.text import Text
 from ..core.ledger import Entry
 from ..core.model import Usage
 from ..core.offers import money
-from ..engine.workspace import Report
+from ..engine.events import Report
 from .batches import table
 from .progress import counted
 from .report import cost_json, cost_lines, print_json, sure_line

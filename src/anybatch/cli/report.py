@@ -11,8 +11,7 @@ from ..core.model import Run
 from ..core.offers import money
 from ..core.retry import invalid_in_canary
 from ..core.states import OUTCOMES, TRIPPING
-from ..engine.events import Progress
-from ..engine.workspace import Report
+from ..engine.events import Progress, Report
 from .progress import counted, ranked
 
 _STYLES = {"ok": "green", "partial": "yellow", "cancelled": "yellow", "running": "yellow"}

@@ -18,8 +18,8 @@ from .. import loops
 from ..core.model import Run
 from ..core.states import exit_code
 from ..datasets.sink import STDOUT, check_sink
-from ..engine.events import Progress
-from ..engine.workspace import Pace, Report, Workspace, open_workspace
+from ..engine.events import Progress, Report
+from ..engine.workspace import Pace, Workspace, open_workspace
 from ..errors import OutputExists, UnknownRun, UsageError
 from ..settings import Settings, load
 from ..store.sqlite import DATABASE

@@ -18,7 +18,7 @@ from ..providers.vocabularies import counter_for
 from ..settings import Settings
 from ..store.requests import RequestFile
 from ..store.store import Store
-from .measure import Measured, Out, measured
+from .measure import Measured, Out, mean_cap, measured
 from .outlook import learned_of, out_of
 from .tariffs import known_tariff
 
@@ -75,7 +75,7 @@ def estimate(
     taught = learned_of(store, run.spec, counter)
     if taught is not None:
         found = found.times(taught.factor, band=taught.band, how=taught.words)
-    return Estimate(found, out_of(store, run.spec, run.parts, counter), tariff)
+    return Estimate(found, out_of(store, run.spec, run.parts, counter, cap=found.cap), tariff)
 
 
 def measured_of(store: Store, run: Run, counter: Counter) -> Measured:
@@ -87,6 +87,8 @@ def measured_of(store: Store, run: Run, counter: Counter) -> Measured:
         numbers = sorted(random.Random(0).sample(range(requests.count), size))
         bodies = [request.body for request in requests.read(numbers)]
         found = measured(bodies, run.spec.api, counter, rows=run.total, skipped=run.skipped)
+        if run.spec.prompt is None:
+            found = replace(found, cap=mean_cap(bodies, run.spec.api))
         if size == requests.count:
             return found
         share = (requests.size / requests.count) / (sum(map(len, bodies)) / size + 1)

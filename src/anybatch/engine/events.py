@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..core.ledger import Cost
 from ..core.model import Batch, Counts, Run, Usage
 from ..core.retry import standing
 from ..core.states import RunStatus, status_of
@@ -30,6 +31,28 @@ class Progress:
     @property
     def done(self) -> int:
         return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of a run, for its end."""
+
+    progress: Progress
+    cost: Cost
+    repeated: int
+    """At most so many calls were made twice after a crash."""
+    set_aside: int = 0
+    """So many results of a provider's are nobody's, or contradict another one."""
+    were_late: dict[str, int] = field(default_factory=dict)
+    """How many batches were `slow` or `stuck` at their provider at some time."""
+    errors: list[tuple[str, int]] = field(default_factory=list)
+    """The most frequent messages of rows that did not succeed, with their counts."""
+
+    @property
+    def lost(self) -> int:
+        """Rows of a run that is over of which nothing is known."""
+        look = self.progress
+        return look.run.total - look.done if look.run.state == "ended" else 0
 
 
 def progress(

@@ -120,7 +120,7 @@ def measure(
         distinct=distinct.share,
     )
     if source.requests:
-        found = replace(found, cap=_mean_cap(sample.kept, spec.api))
+        found = replace(found, cap=mean_cap(sample.kept, spec.api))
     return spec, found if tally is None else tally.instead_of(found)
 
 
@@ -154,7 +154,8 @@ def _usable(chunk: list[Row], reading: Rendering, distinct: Distinct, at: int) -
     return usable
 
 
-def _mean_cap(bodies: Sequence[bytes], api: Api) -> float | None:
+def mean_cap(bodies: Sequence[bytes], api: Api) -> float | None:
+    """The most tokens that an answer may have, the mean; None if some request does not say it."""
     caps = [budget_of(api, msgspec.json.decode(body)) for body in bodies]
     known = [cap for cap in caps if cap is not None]
     return fmean(known) if len(known) == len(caps) else None

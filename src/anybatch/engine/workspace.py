@@ -14,7 +14,6 @@ from msgspec import structs
 
 from ..clock import Clock, SystemClock
 from ..core.ids import custom_id
-from ..core.ledger import Cost
 from ..core.model import WORDLESS, Batch, ExecutorName, Queue, Request, Result, Run, Spec
 from ..core.plan import Limits
 from ..core.quota import Quota
@@ -44,7 +43,7 @@ from .decide import Snapshot, held_back, may_lie_there
 from .delivery import joined_rows, layout_of, results
 from .engine import AtProvider, Engine
 from .estimates import quote_of_intake
-from .events import SET_ASIDE, Progress, progress, repeated, set_aside, were_late
+from .events import SET_ASIDE, Progress, Report, progress, repeated, set_aside, were_late
 from .intake import Intake, changed, fingerprint, parts_of, plan
 from .ledger import cost_of
 from .readymade import ReadyRun
@@ -83,28 +82,6 @@ class Planned(NamedTuple):
     changed: list[str]
     """What differs from the last run of the same source, where there is one and this one is new."""
     before: Run | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What became of a run, for its end."""
-
-    progress: Progress
-    cost: Cost
-    repeated: int
-    """At most so many calls were made twice after a crash."""
-    set_aside: int = 0
-    """So many results of a provider's are nobody's, or contradict another one."""
-    were_late: dict[str, int] = field(default_factory=dict)
-    """How many batches were `slow` or `stuck` at their provider at some time."""
-    errors: list[tuple[str, int]] = field(default_factory=list)
-    """The most frequent messages of rows that did not succeed, with their counts."""
-
-    @property
-    def lost(self) -> int:
-        """Rows of a run that is over of which nothing is known."""
-        look = self.progress
-        return look.run.total - look.done if look.run.state == "ended" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
