@@ -155,7 +155,7 @@ def test_an_error_that_anthropic_returned_is_whole(home: Path) -> None:
     lines = anybatch("results", "--bodies", home=home).stdout.encode().splitlines()
 
     assert sorted(lines) == sorted(theirs)
-    assert json.loads(lines[1])["result"]["error"]["request_id"]
+    assert json.loads(lines[1])["result"]["error"]["error"]["message"] == "not today"
 
 
 def get(url: str) -> bytes:
