@@ -68,3 +68,16 @@ def test_each_row_has_its_moment_to_the_last() -> None:
     dues = [next_step(life, n / 10) for n in range(1, 8)]
 
     assert dues == [Run(n) for n in range(1, 8)]
+
+
+@pytest.mark.parametrize("length", [0.3, 0.6, 1.1])
+def test_the_last_row_is_done_at_the_end_on_any_day(length: float) -> None:
+    life = replace(
+        WORKING,
+        total=40,
+        phases=Phases(in_progress=length),
+        since=1_790_000_000.123,
+        expires=2_000_000_000,
+    )
+
+    assert next_step(life, 1_800_000_000) == Run(40)

@@ -208,9 +208,10 @@ def _due(life: Life, at: float) -> int:
     """How many rows are done by then."""
     most = life.total if life.fate.ends == "completed" else min(life.fate.done, life.total)
     length = life.phases.in_progress
-    share = min(1.0, (at - life.since) / length) if length else 1.0
-    # Float dust must not hold a row back.
-    return int(most * share + 1e-9)
+    if at >= life.since + length:
+        return most
+    # Float dust must not hold a row back: here, nor above, where it is the larger the later it is.
+    return int(most * (at - life.since) / length + 1e-9)
 
 
 def _enter(stage: Stage, at: float, now: float) -> Enter | None:
