@@ -212,6 +212,53 @@ def results(
 
 
 @app.command()
+def compare(
+    context: typer.Context,
+    data: option.Compared = None,
+    other: option.AgainstRun = None,
+    prompt: option.Prompt = None,
+    system: option.System = None,
+    model: option.Model = "local/smollm2",
+    base_url: option.BaseUrl = None,
+    api: option.ApiName = None,
+    executor: option.Executor = None,
+    parameters: option.Parameters = None,
+    sql: option.Sql = None,
+    bad_rows: option.BadRows = "fail",
+    schema: option.Schema = None,
+    labels: option.Labels = None,
+    fields: option.Fields = None,
+    with_model: option.WithModel = None,
+    with_prompt: option.WithPrompt = None,
+    with_system: option.WithSystem = None,
+    with_base_url: option.WithBaseUrl = None,
+    with_api: option.WithApi = None,
+    with_executor: option.WithExecutor = None,
+    with_parameters: option.WithParameters = None,
+    with_schema: option.WithSchema = None,
+    with_labels: option.WithLabels = None,
+    with_fields: option.WithFields = None,
+    rows: option.Rows = 200,
+    seed: option.Seed = 0,
+    tolerance: option.Tolerance = 0.01,
+    concurrency: option.Concurrency = None,
+    rpm: option.Rpm = None,
+    tpm: option.Tpm = None,
+    html: option.Html = None,
+    force: option.Force = False,
+    as_json: option.AsJson = False,
+    store: option.Store = None,
+    yes: option.Yes = False,
+    debug: option.Debug = False,
+) -> None:
+    """Put the same rows through two settings, or take two runs: how far they agree, and what each
+    costs. What is given once holds on both sides. Typed again, it goes on where it was."""
+    from .compare import compare_command
+
+    raise typer.Exit(compare_command(context))
+
+
+@app.command()
 def check(
     file: option.Requests,
     provider: option.ForProvider,

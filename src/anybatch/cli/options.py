@@ -12,6 +12,7 @@ _OUTPUT = "Where the table goes"
 _TERMS = "What it may cost, and when it is done"
 _PHASES = "How long it takes"
 _FAULTS = "What goes wrong"
+_OTHER = "What is another on the second side"
 
 
 def _say_version(wanted: bool) -> None:
@@ -102,6 +103,59 @@ ReloadRoutes = Annotated[
     bool,
     typer.Option("--reload-routes", help="Have the server that runs read its routes again."),
 ]
+Compared = Annotated[
+    str | None, typer.Argument(metavar="FILE|RUN", help="The data; or a run, and another one.")
+]
+AgainstRun = Annotated[
+    str | None, typer.Argument(metavar="RUN", help="A run of the same data that is there too.")
+]
+WithModel = Annotated[
+    str | None,
+    typer.Option(metavar="PROVIDER/MODEL", help="Who answers.", rich_help_panel=_OTHER),
+]
+WithPrompt = Annotated[
+    str | None, typer.Option(help="What is asked: text or @file.", rich_help_panel=_OTHER)
+]
+WithSystem = Annotated[
+    str | None, typer.Option(help="Its system prompt; '' for none.", rich_help_panel=_OTHER)
+]
+WithBaseUrl = Annotated[
+    str | None, typer.Option(help="An OpenAI-compatible endpoint.", rich_help_panel=_OTHER)
+]
+WithApi = Annotated[str | None, typer.Option(help="The shape of a body.", rich_help_panel=_OTHER)]
+WithExecutor = Annotated[str | None, typer.Option(help="batch or online.", rich_help_panel=_OTHER)]
+WithParameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with-set",
+        metavar="NAME=VALUE",
+        help="A model parameter, instead of all --set. Repeatable.",
+        rich_help_panel=_OTHER,
+    ),
+]
+WithSchema = Annotated[
+    str | None,
+    typer.Option(help="What the answer looks like; '' for a text.", rich_help_panel=_OTHER),
+]
+WithLabels = Annotated[
+    str | None, typer.Option(help="Likewise, one of these.", rich_help_panel=_OTHER)
+]
+WithFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with-field",
+        metavar="NAME:TYPE",
+        help="Likewise, with this field. Repeatable.",
+        rich_help_panel=_OTHER,
+    ),
+]
+Rows = Annotated[int, typer.Option(min=1, help="So many rows by chance; all, if there are fewer.")]
+Tolerance = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="By this share numbers may differ and agree nevertheless."),
+]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as a page, too.")]
+
 KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]
 KeyWord = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, or a name: all of its.")]
 Weight = Annotated[

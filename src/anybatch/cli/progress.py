@@ -1,17 +1,21 @@
 """Progress while a run is worked on: a live line on a terminal, plain lines elsewhere."""
 
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol, TextIO
 
+from msgspec import structs
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..core.model import Usage
+from ..core.states import Outcome
 from ..core.timing import span
 from ..engine.events import Progress
 
@@ -154,6 +158,40 @@ class LiveDisplay:
         if progress.waiting is not None:
             below.append(Text(f"waiting: {progress.waiting}", style="yellow", overflow="fold"))
         return Group(line, *below)
+
+
+class Sums:
+    """Shows several runs as one."""
+
+    def __init__(self, show: Display, looks: Iterable[Progress]) -> None:
+        self._show = show
+        self._looks = {look.run.id: look for look in looks}
+
+    def update(self, progress: Progress) -> None:
+        """As `Display.update`, of any of them."""
+        self._looks[progress.run.id] = progress
+        self._show.update(_sum(list(self._looks.values())))
+
+
+def _sum(looks: list[Progress]) -> Progress:
+    """What `looks` at several runs add up to."""
+    runs = [look.run for look in looks]
+    counts: Counter[Outcome] = Counter()
+    for look in looks:
+        counts.update(look.counts)
+    return replace(
+        looks[-1],
+        run=structs.replace(
+            runs[0],
+            id=" and ".join(run.id for run in runs),
+            total=sum(run.total for run in runs),
+            wave=max(run.wave for run in runs),
+        ),
+        counts=dict(counts),
+        usage=sum((look.usage for look in looks), Usage()),
+        waiting="; ".join(look.waiting for look in looks if look.waiting) or None,
+        late=tuple(line for look in looks for line in look.late),
+    )
 
 
 def _one_line(said: list[str], *, style: str = "") -> Text:

@@ -101,7 +101,7 @@ def _plan(
         keep_remote=wishes.keep_remote,
     )
     if obstacle and not workspace.is_over(planned.run):
-        if planned.is_new and _is_unsent(workspace, planned.run):
+        if planned.is_new and is_unsent(workspace, planned.run):
             workspace.store.delete(planned.run.id)
         raise obstacle
     return planned
@@ -111,9 +111,7 @@ def asked(wishes: Wishes) -> Ask:
     """What is asked of every row. Raises UsageError for what does not fit together."""
     if wishes.bad_rows not in ("fail", "skip"):
         raise BadSettings(f"--bad-rows {wishes.bad_rows!r} is unknown; use fail, skip")
-    if wishes.schema and ":" in wishes.schema:
-        # A model beside the data can be named; last, so that it stands before no installed module.
-        sys.path.append(str(Path.cwd()))
+    find_models_here(wishes.schema)
     labels = wishes.labels
     api: Any = wishes.api
     executor: Any = wishes.executor
@@ -129,11 +127,17 @@ def asked(wishes: Wishes) -> Ask:
         executor=executor,
         tail=tail,
         base_url=wishes.base_url,
-        parameters=dict(map(_parameter, wishes.parameters)),
+        parameters=dict(map(parameter, wishes.parameters)),
     )
 
 
-def _parameter(text: str) -> tuple[str, Any]:
+def find_models_here(schema: str | None) -> None:
+    """Let `module:Class` name a model beside the data."""
+    if schema and ":" in schema:
+        sys.path.append(str(Path.cwd()))  # last, so that it stands before no installed module
+
+
+def parameter(text: str) -> tuple[str, Any]:
     """`name=value`, the value as JSON where it is, as text where it is not."""
     name, equals, value = text.partition("=")
     if not name or not equals:
@@ -157,18 +161,18 @@ def _say_which(planned: Planned, run: Run) -> None:
 
 def _confirm(workspace: Workspace, run: Run) -> None:
     """Ask before many requests leave this machine for the first time."""
-    if not _is_unsent(workspace, run):
+    if not is_unsent(workspace, run):
         return
     sure = False
     try:
         sure = agreed_to_send(workspace, run, run.total, "requests")
     finally:
-        if not sure and _is_unsent(workspace, run):
+        if not sure and is_unsent(workspace, run):
             workspace.store.delete(run.id)
     if not sure:
         raise UsageError("nothing was sent")
 
 
-def _is_unsent(workspace: Workspace, run: Run) -> bool:
+def is_unsent(workspace: Workspace, run: Run) -> bool:
     """Whether nobody has ever worked on `run`."""
     return not any(batch.token for batch in workspace.store.batches(run.id))

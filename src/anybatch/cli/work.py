@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from .. import loops
 from ..core.model import Run
 from ..core.states import exit_code
 from ..datasets.sink import STDOUT, check_sink
+from ..engine.compare import begin
 from ..engine.events import Progress, Report
 from ..engine.workspace import Pace, Workspace, open_workspace
 from ..errors import OutputExists, UnknownRun, UsageError
@@ -25,10 +26,10 @@ from ..settings import Settings, load
 from ..store.sqlite import DATABASE
 from .ask import wants_to_cancel
 from .leave import INTERRUPTED, heed_signals, heeded, leave
-from .progress import Display, display
+from .progress import Display, Sums, display
 from .report import print_json, print_report, report_json, way_back
 
-__all__ = ["INTERRUPTED", "Delivery", "Pace", "is_at_work", "open_here", "work_on"]
+__all__ = ["INTERRUPTED", "Delivery", "Pace", "is_at_work", "open_here", "work_on", "work_on_all"]
 
 WAITING = "waiting"
 
@@ -219,6 +220,76 @@ def _fulfil(
         else:
             heed_signals()
     return fulfilled, interrupts
+
+
+def work_on_all(workspace: Workspace, runs: Sequence[Run], *, pace: Pace) -> tuple[list[Run], bool]:
+    """Work on several runs until all are over or somebody interrupts; and whether somebody has.
+
+    They go on at the same time, but for those that one provider answers in real time: its limits
+    hold for them together, so they go one after the other. Reports each; raises what ended one.
+    """
+    quiet = Delivery(out=None, force=False, raw=False, as_json=False)
+
+    def hung() -> None:
+        for run in runs:
+            _tell_of_what_hangs(workspace, run, quiet)
+
+    with display(sys.stderr) as show:
+        interrupts = _Interrupts(show, way_on="type the same command again", hung=hung)
+        sums = Sums(show, map(workspace.progress, runs))
+
+        async def fulfil(queue: Sequence[Run]) -> None:
+            for run in queue:
+                if run.state not in ("open", "cancelling") or interrupts.stop.is_set():
+                    continue
+                begin(workspace, run)
+                fulfilled = await workspace.fulfil(
+                    run, stop=interrupts.stop, pace=pace, on_progress=sums.update
+                )
+                if fulfilled.state == "stopped":
+                    return  # what stopped it, such as a wrong key, is there for the next one, too
+
+        async def fulfil_all() -> list[BaseException | None]:
+            interrupts.watch()
+            ended = (_or_stop(fulfil(queue), interrupts.stop) for queue in _queues(runs))
+            return await asyncio.gather(*ended, return_exceptions=True)
+
+        errors = [error for error in loops.run(fulfil_all()) if error is not None]
+        if interrupts.came:
+            interrupts.watch_on(is_over=False)
+        else:
+            heed_signals()
+    if errors:
+        raise errors[0]
+    now = [workspace.store.run(run.id) for run in runs]
+    for run in now:
+        _tell_end(workspace, run, quiet, interrupted=interrupts.came and run.state == "open")
+    return now, interrupts.came
+
+
+def _queues(runs: Sequence[Run]) -> list[list[Run]]:
+    """Those that go one after the other."""
+    queues: dict[str, list[Run]] = {}
+    for run in runs:
+        by_batch = run.spec.executor == "batch"
+        queues.setdefault(run.id if by_batch else f"at {run.spec.provider}", []).append(run)
+    return list(queues.values())
+
+
+async def _or_stop(work: Awaitable[None], stop: asyncio.Event) -> None:
+    """Have the others stop, too, if this is ended by an error."""
+    try:
+        await work
+    except BaseException:
+        stop.set()
+        raise
+
+
+def _tell_end(workspace: Workspace, run: Run, delivery: Delivery, *, interrupted: bool) -> None:
+    report = workspace.report(run)
+    status = status_here(workspace, report.progress)
+    detached = interrupted and workspace.is_at_provider(run)
+    _tell(report, status, delivery, _Delivered(), interrupted=interrupted, detached=detached)
 
 
 class _Interrupts:
