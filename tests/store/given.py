@@ -108,6 +108,8 @@ RUNS = st.builds(
     canary=st.integers(0, 99),
     account=st.none() | TEXTS,
     keep_remote=st.booleans(),
+    copies=NUMBERS,
+    reused=NUMBERS,
     terms=st.builds(
         Terms,
         by=st.none() | MOMENTS,
@@ -139,6 +141,9 @@ BATCHES = st.builds(
     ),
     counts=COUNTS,
     retried=COUNTS,
+    copies=COUNTS,
+    copies_retried=COUNTS,
+    reused=st.booleans(),
     usage=st.builds(Usage, tokens_in=NUMBERS, tokens_out=NUMBERS, cached=NUMBERS),
     window=NUMBERS,
     tier=st.none() | st.sampled_from(get_args(Tier)),

@@ -241,6 +241,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts = {}
     retried: Counts = {}
     """Of `counts`, those that a later wave has taken over."""
+    copies: Counts = {}
+    """Of the rows that share these requests with others before them, by what became of them."""
+    copies_retried: Counts = {}
+    """Of `copies`, those that a later wave has taken over."""
     usage: Usage = Usage()
     window: int = 0
     """At most so many calls of the present owner are under way at once."""
@@ -251,6 +255,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """It goes once all of its wave that have a lower one are answered."""
     remote: Remote | None = None
     """Of a batch that goes through a provider's batch API, from its first claim on."""
+    reused: bool = False
+    """Whether its results are those of earlier runs: nothing of it was sent."""
 
     @property
     def answered(self) -> int:
@@ -322,6 +328,25 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     keep_remote: bool = False
     """Whether all that lies at the provider stays there when it is here."""
     terms: Terms = Terms()
+    copies: int = 0
+    """So many rows share the request of another row before them."""
+    reused: int = 0
+    """So many requests were answered by earlier runs, the last ones of their file."""
+
+    @property
+    def requests(self) -> int:
+        """How many it has: one for all rows that ask the same."""
+        return self.total - self.copies
+
+    @property
+    def to_send(self) -> int:
+        """How many of them are sent: the first ones of their file."""
+        return self.requests - self.reused
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the numbers of its requests are not those of its rows."""
+        return bool(self.copies or self.reused)
 
     @property
     def queue(self) -> Queue:

@@ -81,11 +81,22 @@ def summed(a: Counts, b: Counts) -> Counts:
 
 
 def standing(batches: Iterable[Batch]) -> Counts:
-    """The rows' present outcomes: every result that no later wave has taken over."""
+    """The requests' present outcomes: every result that no later wave has taken over."""
+    return _left((batch.counts, batch.retried) for batch in batches)
+
+
+def rows(batches: Iterable[Batch]) -> Counts:
+    """The rows' present outcomes: as their requests have them, whether shared or not."""
+    seen = list(batches)
+    return summed(standing(seen), _left((batch.copies, batch.copies_retried) for batch in seen))
+
+
+def _left(pairs: Iterable[tuple[Counts, Counts]]) -> Counts:
+    """What first counts come to, less the second ones."""
     total: Counts = {}
-    for batch in batches:
-        for outcome, count in batch.counts.items():
-            left = count - batch.retried.get(outcome, 0)
+    for counts, taken in pairs:
+        for outcome, count in counts.items():
+            left = count - taken.get(outcome, 0)
             if left:
                 total[outcome] = total.get(outcome, 0) + left
     return total

@@ -233,7 +233,7 @@ def _are_others_sent(seen: Snapshot) -> bool:
     Until then every batch begins with one of them: they may have been cut, or asked once more.
     """
     others = (batch for batch in seen.batches if batch.first >= seen.run.canary)
-    return any(batch.status != "planned" for batch in others)
+    return any(batch.status != "planned" and not batch.reused for batch in others)
 
 
 def _of_refusal(cause: Outcome) -> str:

@@ -392,7 +392,10 @@ class _Fulfilment:
     def _committed(self, batch: Batch) -> None:
         """Called after every commit, up to a thousand times a second."""
         # Who works on a batch does not know which of its results a new wave took over meanwhile.
-        self._seen[batch.id] = replace(batch, retried=self._seen[batch.id].retried)
+        seen = self._seen[batch.id]
+        self._seen[batch.id] = replace(
+            batch, retried=seen.retried, copies_retried=seen.copies_retried
+        )
         if not TRIPPING.isdisjoint(batch.counts) and tripped(self._seen.values()):
             self._halt.set()
         if self._clock.monotonic() >= self._next_report:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..core.ledger import Cost
 from ..core.model import Batch, Counts, Run, Usage
-from ..core.retry import standing
+from ..core.retry import rows
 from ..core.states import RunStatus, status_of
 from ..store.store import Event
 
@@ -60,7 +60,7 @@ def progress(
 ) -> Progress:
     """What the batches of a run add up to."""
     seen = list(batches)
-    counts = standing(seen) if seen else declined(run)
+    counts = rows(seen) if seen else declined(run)
     return Progress(
         run=run,
         status=status_of(run.state, counts, run.total, set_aside=set_aside),
@@ -84,6 +84,27 @@ def late_line(batch: Batch) -> str | None:
         return None
     phase = remote.status or batch.status
     return f"batch {batch.id} is {remote.late.word} in {phase}: {remote.late.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spared:
+    """What was not sent of a run, though every row of it is answered."""
+
+    rows: int
+    copies: int
+    """Rows that share the request of another row before them."""
+    reused: int
+    """Requests that earlier runs had the answers of."""
+
+    @property
+    def share(self) -> float:
+        """Of what would have been sent, one request a row."""
+        return (self.copies + self.reused) / self.rows if self.rows else 0.0
+
+
+def spared(run: Run) -> Spared:
+    """What was not sent of `run`."""
+    return Spared(rows=run.total, copies=run.copies, reused=run.reused)
 
 
 SET_ASIDE = ("results.foreign", "results.conflicting")

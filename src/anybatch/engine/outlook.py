@@ -81,8 +81,9 @@ def _alike(store: Store, spec: Spec, parts: dict[str, str]) -> Iterator[Run]:
 def _answered(batches: Sequence[Batch]) -> tuple[int, int]:
     """How many answers there are, valid or not and those that were tried again included, and the
     tokens of all of them."""
-    answers = sum(batch.counts.get(outcome, 0) for batch in batches for outcome in _HAVE_ANSWERS)
-    return answers, sum(batch.usage.tokens_out for batch in batches)
+    paid = [batch for batch in batches if not batch.reused]
+    answers = sum(batch.counts.get(outcome, 0) for batch in paid for outcome in _HAVE_ANSWERS)
+    return answers, sum(batch.usage.tokens_out for batch in paid)
 
 
 def _longest_of(schema: Any, counter: Counter) -> float | None:

@@ -2,22 +2,22 @@
 -- Write down a run whose requests file is complete.
 insert into runs (
     id, created_at, source, spec, fingerprint, parts, columns, total, skipped, budgeted,
-    wave, state, why, ended_at, canary, account, keep_remote, terms, crc
+    wave, state, why, ended_at, canary, account, keep_remote, terms, copies, reused, crc
 ) values (
     :id, :created_at, :source, :spec, :fingerprint, :parts, :columns, :total, :skipped, :budgeted,
-    :wave, :state, :why, :ended_at, :canary, :account, :keep_remote, :terms, :crc
+    :wave, :state, :why, :ended_at, :canary, :account, :keep_remote, :terms, :copies, :reused, :crc
 );
 
 -- add_batch --
 -- Write down a planned batch.
 insert into batches (
     id, run_id, wave, attempt, part, status, first, size, tokens, ordered, budget_factor, due,
-    owner, lease_until, token, journal, counts, retried, usage, window, executor, tier, stage,
-    remote, crc
+    owner, lease_until, token, journal, counts, retried, copies, copies_retried, usage, window,
+    executor, tier, stage, remote, reused, crc
 ) values (
     :id, :run_id, :wave, :attempt, :part, :status, :first, :size, :tokens, :ordered,
-    :budget_factor, :due, :owner, :lease_until, :token, :journal, :counts, :retried, :usage,
-    :window, :executor, :tier, :stage, :remote, :crc
+    :budget_factor, :due, :owner, :lease_until, :token, :journal, :counts, :retried, :copies,
+    :copies_retried, :usage, :window, :executor, :tier, :stage, :remote, :reused, :crc
 );
 
 -- add_quote --
@@ -74,8 +74,8 @@ where id = :id and token = :token and owner = :owner;
 -- save_batch --
 -- Commit progress under our token, in a status that may follow; refused if a newer one was given out.
 update batches
-set status = :status, journal = :journal, counts = :counts, usage = :usage, window = :window,
-    owner = :owner, lease_until = :lease_until, due = :due, remote = :remote
+set status = :status, journal = :journal, counts = :counts, copies = :copies, usage = :usage,
+    window = :window, owner = :owner, lease_until = :lease_until, due = :due, remote = :remote
 where id = :id and token = :token and instr(:may_follow, ' ' || status || ' ') > 0;
 
 -- batch_by_id --
@@ -84,7 +84,7 @@ select * from batches where id = :id;
 
 -- save_retried --
 -- Note which results of a batch a later wave takes over.
-update batches set retried = :retried where id = :id;
+update batches set retried = :retried, copies_retried = :copies_retried where id = :id;
 
 -- raise_wave --
 -- Start the next wave, unless another process just did.

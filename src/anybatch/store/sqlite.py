@@ -416,6 +416,7 @@ class SqliteStore:
             "status": batch.status,
             "journal": as_json(batch.journal),
             "counts": as_json(batch.counts),
+            "copies": as_json(batch.copies),
             "usage": as_json(batch.usage),
             "window": batch.window,
             "owner": batch.owner,
@@ -451,7 +452,12 @@ class SqliteStore:
             for batch in batches:
                 self._write("add_batch", **batch_values(batch))
             for batch in retried:
-                self._write("save_retried", id=batch.id, retried=as_json(batch.retried))
+                self._write(
+                    "save_retried",
+                    id=batch.id,
+                    retried=as_json(batch.retried),
+                    copies_retried=as_json(batch.copies_retried),
+                )
         return True
 
     # --- events ---

@@ -112,7 +112,7 @@ class Store(Protocol):
     def save(
         self, batch: Batch, *, event: Event | None = None, timings: Sequence[Timing] = ()
     ) -> None:
-        """Commit status, journal, counts, usage, window and ownership. Raises LeaseLost.
+        """Commit status, journal, counts, copies, usage, window, ownership. Raises LeaseLost.
 
         With it what happened to the run, and how long batches were in which phases: of each of its
         queue's phases the latest are kept.
@@ -132,7 +132,8 @@ class Store(Protocol):
     def add_wave(self, run: Run, batches: Sequence[Batch], retried: Sequence[Batch]) -> bool:
         """Plan `batches` as wave `run.wave + 1`; False, changing nothing, if somebody has.
 
-        `retried` are the batches whose results they take over, with their new `retried` counts.
+        `retried` are the batches whose results they take over, with their new counts of
+        what was `retried`.
         """
         ...
 

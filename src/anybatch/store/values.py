@@ -114,9 +114,12 @@ def batch_values(batch: Batch) -> dict[str, Any]:
         "journal": as_json(batch.journal),
         "counts": as_json(batch.counts),
         "retried": as_json(batch.retried),
+        "copies": as_json(batch.copies),
+        "copies_retried": as_json(batch.copies_retried),
         "usage": as_json(batch.usage),
         "remote": as_json_or_none(batch.remote),
         "ordered": int(batch.ordered),
+        "reused": int(batch.reused),
     }
     return _sealed(values, _FIXED_OF_BATCH)
 
@@ -126,11 +129,14 @@ def batch_of(row: sqlite3.Row) -> Batch:
         {
             **_unsealed(row, _FIXED_OF_BATCH),
             "ordered": bool(row["ordered"]),
+            "reused": bool(row["reused"]),
             "due": _maybe(row["due"]),
             "lease_until": _maybe(row["lease_until"]),
             "journal": _decode(row["journal"], tuple[Segment, ...]),
             "counts": _decode(row["counts"], Counts),
             "retried": _decode(row["retried"], Counts),
+            "copies": _decode(row["copies"], Counts),
+            "copies_retried": _decode(row["copies_retried"], Counts),
             "usage": _decode(row["usage"], Usage),
             "remote": None if row["remote"] is None else _decode(row["remote"], Remote),
         },
