@@ -25,6 +25,8 @@ from .core.model import Run as StoredRun
 from .core.states import Outcome, RunStatus
 from .datasets.frames import to_pandas, to_polars
 from .datasets.source import Source, open_source
+from .engine.reuse import Reuse
+from .engine.sharing import EQUAL_ONCE, Sharing
 from .engine.workspace import Pace, Workspace, open_workspace
 from .errors import AnybatchError, BadInput, BadSchema, BadSettings
 from .loops import new_loop
@@ -302,6 +304,8 @@ def submit(
     tail: Tail = "online",
     canary: int | None = None,
     keep_remote: bool = False,
+    dedupe: bool = True,
+    reuse: Reuse | None = None,
     parameters: Mapping[str, Any] | None = None,
     base_url: str | None = None,
     sql: str | None = None,
@@ -317,7 +321,8 @@ def submit(
     `data` is a path, a glob, a folder, dicts, or a pandas, polars or pyarrow frame. Raises
     UsageError before anything is sent if something is wrong with what is asked. `canary` rows go
     first where they go by batch; None: 10 of more than 1,000. With `keep_remote`, nothing that lies
-    at the provider is deleted.
+    at the provider is deleted. With `dedupe`, rows that ask the same share one request; with
+    `reuse`, answers of earlier runs are taken: where they are `settled`, or `always`.
     """
     ask = Ask(
         model=model,
@@ -332,12 +337,10 @@ def submit(
         base_url=base_url,
         parameters=parameters,
     )
-    if bad_rows not in ("fail", "skip"):
-        raise BadSettings(f"bad_rows is 'fail' or 'skip', not {bad_rows!r}")
-    folder, home = Path.cwd(), None if store is None else Path(store)
+    _check_choices(bad_rows, reuse)
     with _as_arguments():
         return start(
-            open_workspace(load(folder=folder, environment=os.environ, store=home)),
+            _workspace_in(store),
             open_source(data, sql=sql),
             ask.spec(),
             pace=Pace(concurrency=concurrency, rpm=rpm, tpm=tpm),
@@ -345,7 +348,19 @@ def submit(
             again=again,
             canary=canary,
             keep_remote=keep_remote,
+            sharing=Sharing(dedupe=dedupe, reuse=reuse),
         )
+
+
+def _check_choices(bad_rows: str, reuse: str | None) -> None:
+    if bad_rows not in ("fail", "skip"):
+        raise BadSettings(f"bad_rows is 'fail' or 'skip', not {bad_rows!r}")
+    _check_word("reuse", reuse, get_args(Reuse))
+
+
+def _workspace_in(store: str | Path | None) -> Workspace:
+    home = None if store is None else Path(store)
+    return open_workspace(load(folder=Path.cwd(), environment=os.environ, store=home))
 
 
 _OPTION = re.compile(r"(?<![\w'\"])--(bad-rows skip|executor batch|[a-z]+(?:-[a-z]+)*)")
@@ -355,6 +370,9 @@ _ARGUMENTS = {
     "set": "parameters",
     "field": "fields",
     "no-canary": "canary=0",
+    "no-dedupe": "dedupe=False",
+    "reuse": 'reuse="settled"',
+    "reuse-always": 'reuse="always"',
     "again": "again=True",
     "force": "force=True",
 }
@@ -388,6 +406,7 @@ def start(
     again: bool = False,
     canary: int | None = None,
     keep_remote: bool = False,
+    sharing: Sharing = EQUAL_ONCE,
 ) -> Run:
     """Plan a run in `workspace` and set a thread to work on it."""
     planned = workspace.plan(
@@ -398,6 +417,7 @@ def start(
         again=again,
         canary=canary,
         keep_remote=keep_remote,
+        sharing=sharing,
     )
     run = workspace.reopen(planned.run, canary=canary, keep_remote=keep_remote)
     return Run(workspace, run, _Work(workspace, run, pace))

@@ -227,6 +227,8 @@ class World:
     """Of a call."""
     new_store: Callable[..., SqliteStore] = SqliteStore
     owner: str = field(default_factory=this_process)
+    wishes: dict[str, Any] = field(default_factory=dict)
+    """How its run is planned, beyond what is asked."""
     lives: int = 0
 
     def __post_init__(self) -> None:
@@ -305,7 +307,8 @@ class World:
         """One process from its start to its end: what typing the command does."""
         with closing(self):
             workspace = self.open(probe)
-            run = workspace.reopen(workspace.plan(self.source(), self.spec).run)
+            planned = workspace.plan(self.source(), self.spec, **self.wishes)
+            run = workspace.reopen(planned.run)
             if cancel:
                 run = workspace.ask_to_cancel(run)
             run = asyncio.run(self._fulfilled(workspace, run))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from anybatch.core.model import Batch, Counts, Run, Usage
-from anybatch.core.retry import standing
+from anybatch.core.retry import rows
 from anybatch.engine.events import repeated
 from anybatch.store.journal import committed_lines
 from anybatch.store.store import Store
@@ -42,8 +42,8 @@ def _run_has_ended(store: Store, run: Run, outcomes: Counts) -> Iterator[str]:
     if run.state != "ended":
         yield f"the run is {run.state}, not ended"
     batches = store.batches(run.id)
-    if standing(batches) != outcomes:
-        yield f"outcomes are {standing(batches)}, not {outcomes}"
+    if rows(batches) != outcomes:
+        yield f"outcomes are {rows(batches)}, not {outcomes}"
     for batch in batches:
         over = "collected" if batch.remote is None else "cleaned"
         if batch.status != over or batch.owner is not None:

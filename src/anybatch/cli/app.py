@@ -55,6 +55,8 @@ def run(
     canary: option.Canary = None,
     no_canary: option.NoCanary = False,
     keep_remote: option.KeepRemote = False,
+    no_dedupe: option.NoDedupe = False,
+    reuse: option.ReuseAnswers = None,
     parameters: option.Parameters = None,
     sql: option.Sql = None,
     bad_rows: option.BadRows = "fail",
@@ -74,7 +76,7 @@ def run(
     debug: option.Debug = False,
 ) -> None:
     """Put every row through the prompt. Typed again, it goes on where it was."""
-    from .run import Wishes, run_command
+    from .run import Wishes, run_command, sharing
     from .work import Delivery, Pace
 
     wishes = Wishes(
@@ -88,6 +90,7 @@ def run(
         tail=tail,
         canary=0 if no_canary else canary,
         keep_remote=keep_remote,
+        sharing=sharing(no_dedupe=no_dedupe, reuse=reuse),
         schema=schema,
         labels=labels,
         fields=fields,

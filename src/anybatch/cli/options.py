@@ -71,6 +71,17 @@ NoCanary = Annotated[bool, typer.Option("--no-canary", help="Send all rows at on
 KeepRemote = Annotated[
     bool, typer.Option("--keep-remote", help="Delete nothing at the provider when all is here.")
 ]
+NoDedupe = Annotated[
+    bool, typer.Option("--no-dedupe", help="Ask for each row, even if another asks the same.")
+]
+ReuseAnswers = Annotated[
+    bool | None,
+    typer.Option(
+        "--reuse/--reuse-always",
+        help="Take answers of earlier runs: where nothing is left to chance, or always.",
+        show_default=False,
+    ),
+]
 Again = Annotated[bool, typer.Option("--again", help="Start over, even if this was asked before.")]
 
 AtProvider = Annotated[

@@ -11,7 +11,7 @@ from ..core.model import Run
 from ..core.offers import money
 from ..core.retry import invalid_in_canary
 from ..core.states import OUTCOMES, TRIPPING
-from ..engine.events import Progress, Report
+from ..engine.events import Progress, Report, spared
 from .progress import counted, ranked
 
 _STYLES = {"ok": "green", "partial": "yellow", "cancelled": "yellow", "running": "yellow"}
@@ -36,6 +36,9 @@ def progress_json(progress: Progress, *, status: str | None = None) -> dict[str,
         "ended_at": None if run.ended_at is None else run.ended_at.isoformat(),
         "total": run.total,
         "skipped": run.skipped,
+        "copies": run.copies,
+        "reused": run.reused,
+        "spared_share": round(spared(run).share, 4),
         "pending": run.total - progress.done,
         "counts": progress.counts,
         "wave": run.wave,
@@ -99,6 +102,7 @@ def _lines(report: Report) -> list[str]:
     run, usage = report.progress.run, report.progress.usage
     cached = f" ({usage.cached:,} of them cached)" if usage.cached else ""
     said = [f"{usage.tokens_in:,} tokens in{cached}, {usage.tokens_out:,} out"]
+    said += _spared(run)
     if run.skipped:
         said.append(f"left out: {counted(run.skipped, 'bad row')}")
     if report.progress.waiting is not None:
@@ -199,6 +203,20 @@ def cost_json(report: Report) -> dict[str, Any]:
         "paid_twice_at_most": report.repeated,
         "unmatched": report.set_aside,
     }
+
+
+def _spared(run: Run) -> list[str]:
+    """A line on what was not sent, where there is something."""
+    found = spared(run)
+    whys = []
+    if found.copies:
+        whys.append(f"{counted(found.copies, 'row')} ask what another one asks")
+    if found.reused:
+        whys.append(f"{counted(found.reused, 'answer')} of earlier runs")
+    if not whys:
+        return []
+    saved = found.copies + found.reused
+    return [f"not sent: {saved:,} of {run.total:,} ({found.share:.0%}): {', '.join(whys)}"]
 
 
 def way_on(run: Run) -> str:

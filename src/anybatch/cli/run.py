@@ -12,6 +12,8 @@ from ..api import Ask
 from ..core.model import Run
 from ..core.states import RunState
 from ..datasets.source import open_source
+from ..engine.reuse import Reuse
+from ..engine.sharing import EQUAL_ONCE, Sharing
 from ..engine.workspace import Pace, Planned, Workspace
 from ..errors import BadSettings, UsageError
 from .ask import agreed_to_send
@@ -43,6 +45,7 @@ class Wishes:
     tail: str = "online"
     canary: int | None = None
     keep_remote: bool = False
+    sharing: Sharing = EQUAL_ONCE
     schema: str | None
     labels: str | None
     fields: list[str] | None
@@ -99,6 +102,7 @@ def _plan(
         again=wishes.again,
         canary=wishes.canary,
         keep_remote=wishes.keep_remote,
+        sharing=wishes.sharing,
     )
     if obstacle and not workspace.is_over(planned.run):
         if planned.is_new and is_unsent(workspace, planned.run):
@@ -137,6 +141,13 @@ def find_models_here(schema: str | None) -> None:
         sys.path.append(str(Path.cwd()))  # last, so that it stands before no installed module
 
 
+def sharing(*, no_dedupe: bool, reuse: bool | None) -> Sharing:
+    """Which rows need no request of their own. `reuse`: True, or False for always."""
+    always: Reuse = "always"
+    which = None if reuse is None else "settled" if reuse else always
+    return Sharing(dedupe=not no_dedupe, reuse=which)
+
+
 def parameter(text: str) -> tuple[str, Any]:
     """`name=value`, the value as JSON where it is, as text where it is not."""
     name, equals, value = text.partition("=")
@@ -165,7 +176,7 @@ def _confirm(workspace: Workspace, run: Run) -> None:
         return
     sure = False
     try:
-        sure = agreed_to_send(workspace, run, run.total, "requests")
+        sure = agreed_to_send(workspace, run, run.to_send, "requests")
     finally:
         if not sure and is_unsent(workspace, run):
             workspace.store.delete(run.id)

@@ -1,7 +1,7 @@
 """Doing what was decided about one batch: claim it, answer or cancel what is left, let it go."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,6 +47,8 @@ class Work:
     probe: Probe
     committed: Callable[[Batch], None]
     """Called in the event loop after each commit."""
+    copies: Sequence[int] | None = None
+    """How many rows share each request with another one before them; None: none does."""
 
     def event(self, name: str, **fields: Any) -> Event:
         """Something that happens now."""
@@ -123,6 +125,7 @@ async def record(work: Work, batch: Batch, fill: Fill, *, backlog: int) -> None:
         now=work.now,
         lease=work.lease,
         committed=work.committed,
+        copies=work.copies,
     )
     with RequestFile(work.store.folder(batch.run_id)) as requests:
         async with asyncio.TaskGroup() as tasks:

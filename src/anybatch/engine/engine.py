@@ -26,6 +26,7 @@ from ..errors import LeaseLost
 from ..executors.batch import BatchExecutor
 from ..executors.executor import CallExecutor
 from ..processes import dead_among
+from ..store.copies import copies_of
 from ..store.store import Store
 from . import act, remote
 from .act import Work
@@ -172,6 +173,7 @@ class _Fulfilment:
             thread=thread,
             probe=engine.probe,
             committed=self._committed,
+            copies=copies_of(engine.store.folder(run.id), run),
         )
 
     async def go(self) -> Run:

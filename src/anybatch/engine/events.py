@@ -86,6 +86,10 @@ def late_line(batch: Batch) -> str | None:
     return f"batch {batch.id} is {remote.late.word} in {phase}: {remote.late.why}"
 
 
+REUSED = "answers.reused"
+"""The event that tells what a run took over of earlier ones, and what that had taken."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spared:
     """What was not sent of a run, though every row of it is answered."""

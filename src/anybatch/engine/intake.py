@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from ..core.model import Api, Row, Run, Spec
+from ..core.model import Api, Batch, Row, Run, Spec
 from ..core.offers import Quote
 from ..core.retry import CANARY, CANARY_FROM
 from ..core.template import (
@@ -32,18 +32,24 @@ from ..effects import Probe, effect
 from ..errors import BadInput, BadSettings, StoreUnwritable
 from ..processes import dead_among
 from ..providers.provider import Provider
+from ..store.copies import copies_of
 from ..store.files import fsync_folder, unwritable
 from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
-from ..store.store import PLANNING, Store
+from ..store.store import PLANNING, Event, Store
 from ..version import VERSION
 from ..wire import openai as wire
 from ..wire.apis import budget_of, wire_of
+from .events import REUSED
+from .reuse import Taken, reused_batch
+from .sharing import EQUAL_ONCE, Sharing, share
 from .waves import first_wave
 
 PREFIX_BYTES = 1024
 TOOL = "anybatch"
 """The part of a run that says which version of ours planned it. It makes it no other run."""
+_TOLD = 20
+"""So many earlier runs are named whose answers were taken over."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -66,6 +72,8 @@ class Intake:
     """Plan a new run even if one has asked exactly the same."""
     quote: Callable[[Run], Quote | None] = lambda run: None
     """Says what a run will cost whose requests are written; None: nobody can say."""
+    sharing: Sharing = EQUAL_ONCE
+    """Which rows need no request of their own."""
 
 
 def plan(
@@ -86,8 +94,8 @@ def plan(
     folder = intake.store.folder(run_id)
     begin(intake, folder)
     try:
-        run = _write(intake, source, spec, data=data, run_id=run_id, now=now)
-        standing = add(intake, run)
+        run, taken = _write(intake, source, spec, data=data, run_id=run_id, now=now)
+        standing = add(intake, run, taken)
     except Exception:
         forget(folder)
         raise
@@ -100,7 +108,16 @@ def plan(
         forget(folder)
         return standing, False
     unmark(intake, folder)
+    if taken is not None:
+        intake.store.add_event(run.id, _of_reuse(taken, now))
     return run, True
+
+
+def _of_reuse(taken: Taken, now: datetime) -> Event:
+    """What was taken over, and what it took when it was paid for."""
+    usage = msgspec.to_builtins(taken.usage)
+    fields = {"requests": len(taken.rows), "usage": usage, "runs": taken.runs[:_TOLD]}
+    return Event(at=now, name=REUSED, fields=fields)
 
 
 def begin(intake: Intake, folder: Path) -> None:
@@ -135,8 +152,9 @@ def _mark_of(folder: Path) -> Path:
     return folder.with_name(folder.name + PLANNING)
 
 
-def add(intake: Intake, run: Run) -> Run:
-    """Write down `run` and its batches; the run that stands, which may be an older one."""
+def add(intake: Intake, run: Run, taken: Taken | None = None) -> Run:
+    """Write down `run`, its batches and what was `taken` over; the run that stands, which may be an
+    older one."""
     folder = intake.store.folder(run.id)
     executor, provider = run.spec.executor or "online", intake.provider
     batches = first_wave(
@@ -146,12 +164,22 @@ def add(intake: Intake, run: Run) -> Run:
         group_prefixes=provider.groups_prefixes and executor != "batch",
         probe=intake.probe,
         canary=run.canary,
+        count=run.to_send,
     )
     batches = [replace(batch, executor=executor) for batch in batches]
+    if taken is not None:
+        batches.append(_reused(run, taken, folder, part=len(batches)))
     fsync_folder(folder, probe=intake.probe)
     fsync_folder(folder.parent, probe=intake.probe)
     quote = intake.quote(run)
     return intake.store.add_run(run, batches, quote=quote, unless_same=not intake.again)
+
+
+def _reused(run: Run, taken: Taken, folder: Path, *, part: int) -> Batch:
+    batch = reused_batch(run, taken, part=part)
+    shared = copies_of(folder, run)
+    copies = 0 if shared is None else sum(shared[batch.first :])
+    return replace(batch, copies={"succeeded": copies} if copies else {})
 
 
 def sweep(store: Store) -> None:
@@ -245,8 +273,8 @@ class _Asking:
 
 def _write(
     intake: Intake, source: Source, spec: Spec, *, data: str | None, run_id: str, now: datetime
-) -> Run:
-    """Write rows and requests; the run they make."""
+) -> tuple[Run, Taken | None]:
+    """Write rows and requests; the run they make, and what it takes over of earlier ones."""
     folder = intake.store.folder(run_id)
     bad = BadRows(source.name, skip=intake.skip_bad_rows)
     chunks = iter(source.read(bad))
@@ -257,9 +285,10 @@ def _write(
     fits = _fits(intake.provider, spec)
     columns: dict[str, None] = {}
     budgeted, at = True, 1
+    hashed = hash if intake.sharing.dedupe else None
     with (
         RowWriter(folder, probe=intake.probe) as rows,
-        RequestWriter(folder, probe=intake.probe) as requests,
+        RequestWriter(folder, probe=intake.probe, hashed=hashed) as requests,
     ):
         for chunk in chain([first], chunks):
             kept, rendered = _rendered(chunk, asking.render, fits, bad, at=at)
@@ -274,7 +303,16 @@ def _write(
     if not requests.count:
         raise nothing_to_send(source, bad)
     parts = parts_of(asking.spec, data or digest)
-    return Run(
+    copies, taken = share(
+        intake.store,
+        run_id,
+        asking.spec,
+        intake.sharing,
+        hashes=requests.hashes,
+        total=requests.count,
+        probe=intake.probe,
+    )
+    run = Run(
         id=run_id,
         created_at=now,
         source=source.name,
@@ -287,8 +325,10 @@ def _write(
         budgeted=budgeted,
         account=intake.account,
         keep_remote=intake.keep_remote,
-        canary=_canary(intake, asking.spec, requests.count),
+        copies=copies,
+        reused=0 if taken is None else len(taken.rows),
     )
+    return replace(run, canary=_canary(intake, asking.spec, run.to_send)), taken
 
 
 def _canary(intake: Intake, spec: Spec, total: int) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,15 +24,19 @@ one result as for many, and five milliseconds are nothing to an answer that take
 class _Gathering:
     """The results that will be committed together."""
 
-    def __init__(self) -> None:
+    def __init__(self, copies: Sequence[int] | None) -> None:
+        self._copies_of = copies
         self.lines: list[bytes] = []
         self.counts: Counts = {}
+        self.copies: Counts = {}
         self.usage = Usage()
 
     def add(self, result: Result) -> None:
         self.lines.append(write_line(result))
         self.counts[result.outcome] = self.counts.get(result.outcome, 0) + 1
         self.usage += result.usage
+        if self._copies_of is not None and (copies := self._copies_of[result.n]):
+            self.copies[result.outcome] = self.copies.get(result.outcome, 0) + copies
 
 
 class Recorder:
@@ -53,7 +57,9 @@ class Recorder:
         now: Callable[[], datetime],
         lease: timedelta,
         committed: Callable[[Batch], None],
+        copies: Sequence[int] | None = None,
     ) -> None:
+        """`copies`: how many rows share each request with another before them; None: none does."""
         self.batch = batch
         """As last committed."""
         self._backlog = backlog
@@ -67,7 +73,8 @@ class Recorder:
         self._before = batch.journal
         self._wake = asyncio.Event()
         self._closed = False
-        self._gathering = _Gathering()
+        self._copies = copies
+        self._gathering = _Gathering(copies)
         self._pending = 0
         """So many results are recorded and not yet durable."""
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -125,10 +132,11 @@ class Recorder:
             self._thread.submit(self._segment.close)
 
     async def _commit_gathered(self) -> None:
-        gathered, self._gathering = self._gathering, _Gathering()
+        gathered, self._gathering = self._gathering, _Gathering(self._copies)
         counted = replace(
             self.batch,
             counts=summed(self.batch.counts, gathered.counts),
+            copies=summed(self.batch.copies, gathered.copies),
             usage=self.batch.usage + gathered.usage,
             lease_until=self._now() + self._lease,
         )

@@ -1,7 +1,7 @@
 """Planning waves: the first one from the requests file, a later one from what is to be retried."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, repeat
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..core.quota import BYTES_PER_TOKEN
 from ..core.retry import BATCH_WAVES, next_factor, pause_before, summed
 from ..core.states import COME_BACK_FOR, Outcome
 from ..effects import Probe
+from ..store.copies import copies_of
 from ..store.files import fsync_folder
 from ..store.journal import committed_lines
 from ..store.numbers import write_numbers
@@ -82,16 +83,18 @@ def first_wave(
     group_prefixes: bool,
     probe: Probe,
     canary: int = 0,
+    count: int | None = None,
 ) -> list[Batch]:
     """Cut the requests file into batches; with `group_prefixes`, those that share one together.
 
-    The first `canary` requests are a batch of their own.
+    The first `canary` requests are a batch of their own. `count`: only so many are sent; None: all.
     """
     with RequestFile(folder) as requests:
+        count = requests.count if count is None else count
         if group_prefixes and requests.shares_prefixes():
-            order = array("I", requests.prefix_order())
+            order = array("I", (n for n in requests.prefix_order() if n < count))
             return list(_cut_listed(run_id, folder, order, requests, limits, probe))
-        rest, tried = requests.count - canary, [canary] if canary else []
+        rest, tried = count - canary, [canary] if canary else []
         lengths = _lengths(requests.entries(canary, rest), rest, limits)
         sizes = chain(tried, cut(lengths, limits, taken=tried))
         return [
@@ -233,10 +236,12 @@ def plan_wave(
     folder = store.folder(run.id)
     groups: dict[Take, array[int]] = {}
     retried: list[Batch] = []
+    copies = copies_of(folder, run)
     for batch in store.batches(run.id):
-        taken = _take(batch, folder, choose, groups)
+        taken, with_them = _take(batch, folder, choose, groups, copies)
         if taken:
-            retried.append(replace(batch, retried=summed(batch.retried, taken)))
+            was, were = summed(batch.retried, taken), summed(batch.copies_retried, with_them)
+            retried.append(replace(batch, retried=was, copies_retried=were))
     if not retried:
         return 0
     batches = list(_wave(run, folder, groups, limits_of=limits_of, now=now, probe=probe))
@@ -245,16 +250,24 @@ def plan_wave(
     return sum(batch.size for batch in batches) if planned else 0
 
 
-def _take(batch: Batch, folder: Path, choose: Choose, groups: dict[Take, "array[int]"]) -> Counts:
-    """Add to `groups` the numbers of `batch` that `choose` takes; their counts by outcome."""
+def _take(
+    batch: Batch,
+    folder: Path,
+    choose: Choose,
+    groups: dict[Take, "array[int]"],
+    copies: Sequence[int] | None,
+) -> tuple[Counts, Counts]:
+    """Add to `groups` the numbers of `batch` that `choose` takes; their counts by outcome, and
+    those of the rows that share them with others before them."""
     takes = {
         outcome: take
         for outcome, count in batch.counts.items()
         if count > batch.retried.get(outcome, 0) and (take := choose(batch, outcome)) is not None
     }
     taken: Counts = {}
+    with_them: Counts = {}
     if not takes:
-        return taken
+        return taken, with_them
     # The journal only grows, so the first of each outcome are those taken over before.
     before = dict(batch.retried)
     for _, _, line in committed_lines(folder, batch.id, batch.journal):
@@ -266,7 +279,9 @@ def _take(batch: Batch, folder: Path, choose: Choose, groups: dict[Take, "array[
             continue
         groups.setdefault(takes[head.outcome], array("I")).append(head.n)
         taken[head.outcome] = taken.get(head.outcome, 0) + 1
-    return taken
+        if copies is not None and copies[head.n]:
+            with_them[head.outcome] = with_them.get(head.outcome, 0) + copies[head.n]
+    return taken, with_them
 
 
 def _wave(

@@ -34,6 +34,7 @@ from ..providers import registry, schemas
 from ..providers.asked import check_said
 from ..providers.provider import Provider
 from ..settings import Settings
+from ..store.copies import asked
 from ..store.requests import RequestFile
 from ..store.rows import read_rows
 from ..store.sqlite import SqliteStore
@@ -47,6 +48,7 @@ from .events import SET_ASIDE, Progress, Report, progress, repeated, set_aside, 
 from .intake import Intake, changed, fingerprint, parts_of, plan
 from .ledger import cost_of
 from .readymade import ReadyRun
+from .sharing import EQUAL_ONCE, Sharing
 from .waves import Choose, after_fix, asked_for, plan_wave
 
 
@@ -190,6 +192,7 @@ class Workspace:
         again: bool = False,
         canary: int | None = None,
         keep_remote: bool = False,
+        sharing: Sharing = EQUAL_ONCE,
     ) -> Planned:
         """The run that asks `spec` of `source`: a known one, or a new one with all its requests."""
         provider = self.provider_of(spec, pace)
@@ -213,6 +216,7 @@ class Workspace:
                 provider=provider,
                 now=self.clock.now(),
             ),
+            sharing=sharing,
         )
         run, is_new = plan(intake, source, spec, run_id=self.new_id(), now=self.clock.now())
         differs = changed(before, run.parts) if is_new and before is not None else []
@@ -292,10 +296,10 @@ class Workspace:
 
         A run that the breaker stopped goes on as well, so what tripped it is asked again too.
         """
-        self.retriable(run, outcomes)
+        rows = self.retriable(run, outcomes)
         self.store.set_state(run, "open")
         choose = asked_for(_with_what_stopped(run, outcomes), run)
-        return self._plan_wave(self.store.run(run.id), choose)
+        return rows if self._plan_wave(self.store.run(run.id), choose) else 0
 
     def _plan_wave(self, run: Run, choose: Choose) -> int:
         limits_of = self.provider_of(run.spec).limits_of
@@ -495,24 +499,25 @@ class Workspace:
         return messages.most_common(most)
 
     def request(self, run: Run, n: int) -> Request:
-        """Request number `n` of `run`, byte for byte as its first wave sends it."""
-        with RequestFile(self.store.folder(run.id)) as requests:
-            if not 0 <= n < requests.count:
-                raise UsageError(
-                    f"run {run.id} has requests 0 to {requests.count - 1}, no number {n}"
-                )
-            return next(iter(requests.read([n])))
+        """What row number `n` of `run` asks, byte for byte as its first wave sends it."""
+        folder = self.store.folder(run.id)
+        with RequestFile(folder) as requests:
+            rows = asked(folder, run) if run.is_shared else range(requests.count)
+            if not 0 <= n < len(rows):
+                raise UsageError(f"run {run.id} has requests 0 to {len(rows) - 1}, no number {n}")
+            return structs.replace(next(iter(requests.read([rows[n]]))), n=n)
 
     def named_results(self, run: Run) -> Iterator[tuple[str, Result | None]]:
         """The same as `results`, each with the `custom_id` that its row had, else with ours."""
         folder = self.store.folder(run.id)
         rows = read_rows(folder, count=run.total)
         with RequestFile(folder) as file:
-            requests = file.read(range(run.total))
+            requests = file.read(asked(folder, run))
             found = results(self.store, run)
-            for row, request, result in zip(rows, requests, found, strict=True):
+            triples = zip(rows, requests, found, strict=True)
+            for n, (row, request, result) in enumerate(triples):
                 name = row.get("custom_id")
-                ours = custom_id(run.id, request.n, request.body)
+                ours = custom_id(run.id, n, request.body)
                 yield (ours if name is None else str(name)), result
 
     def results(self, run: Run) -> Iterator[Result | None]:

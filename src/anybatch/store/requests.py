@@ -7,7 +7,7 @@ for each body, so that no damaged one is sent, and no other in its place.
 import struct
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import accumulate, count
 from pathlib import Path
@@ -39,9 +39,14 @@ _SHARING = 0.95
 class RequestWriter:
     """Writes the requests file and its index, in order, once; leaving it closes both."""
 
-    def __init__(self, folder: Path, *, probe: Probe) -> None:
+    def __init__(
+        self, folder: Path, *, probe: Probe, hashed: Callable[[bytes], int] | None = None
+    ) -> None:
         self._folder = folder
         self._probe = probe
+        self._hashed = hashed
+        self.hashes = array("q")
+        """What each body was `hashed` to, if that was asked for."""
         with ExitStack() as opened:
             self._bodies = opened.enter_context(self._new("requests.jsonl", name="requests"))
             self._index = opened.enter_context(self._new("requests.index", name="index"))
@@ -69,6 +74,8 @@ class RequestWriter:
         *offsets, end = accumulate((length + 1 for length in lengths), initial=self._offset)
         prefixes = [request.prefix for request in requests]
         checksums = map(crc32, bodies, count(self.count))
+        if self._hashed is not None:
+            self.hashes.extend(map(self._hashed, bodies))
         self._entries += b"".join(map(ENTRY.pack, offsets, lengths, prefixes, checksums))
         self._lines += bodies
         self._offset = end
@@ -140,17 +147,24 @@ class RequestFile:
         Raises StoreCorrupt for one that is not as it was written.
         """
         for near in _near(numbers):
-            yield from self._read_near(near)
+            for n, body, _ in self._read_near(near):
+                yield Request(n=n, body=body)
 
-    def _read_near(self, numbers: Sequence[int]) -> Iterator[Request]:
+    def rendered(self, numbers: Iterable[int]) -> Iterator[Rendered]:
+        """The same as they were added."""
+        for near in _near(numbers):
+            for _, body, prefix in self._read_near(near):
+                yield Rendered(body, prefix)
+
+    def _read_near(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes, int]]:
         first = numbers[0]
         entries = list(self.entries(first, numbers[-1] - first + 1))
         wanted = [entries[n - first] for n in numbers]
         bodies = self._bodies.pieces([(offset, length) for offset, length, _, _ in wanted])
-        for n, body, (_, _, _, checksum) in zip(numbers, bodies, wanted, strict=True):
+        for n, body, (_, _, prefix, checksum) in zip(numbers, bodies, wanted, strict=True):
             if crc32(body, n) != checksum:
                 raise damaged(self._bodies.path, f"or its index is damaged at request {n}")
-            yield Request(n=n, body=body)
+            yield n, body, prefix
 
     def shares_prefixes(self) -> bool:
         """Whether sorting by prefix would bring enough requests together to be worth it.
