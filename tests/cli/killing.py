@@ -149,4 +149,6 @@ def books_agree(home: Path) -> bool:
         standing.update(numbers)
     retried = sum(sum(batch.retried.values()) for batch in workspace.store.batches(run.id))
     workspace.store.close()
-    return sorted(standing) == list(range(run.total)) and standing.total() == run.total + retried
+    return (
+        sorted(standing) == list(range(run.requests)) and standing.total() == run.requests + retried
+    )

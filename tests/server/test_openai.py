@@ -629,3 +629,16 @@ def test_lines_of_a_large_result_stream(client: openai.OpenAI) -> None:
         lines = list(reply.iter_lines())
 
     assert len(lines) == 300 == len(lines_of(client, batch.output_file_id))
+
+
+def test_equal_requests_of_a_batch_are_each_answered_and_each_paid_for(
+    client: openai.OpenAI, endpoint: FakeEndpoint
+) -> None:
+    before = len(endpoint.ledger.executions)
+
+    _, batch = until_over(client, create(client, [chat(f"r{n}", "the same") for n in range(5)]))
+
+    output, _ = results_of(client, batch)
+    assert {said(line) for line in output.values()} == {"echo: the same"}
+    assert len(output) == 5
+    assert len(endpoint.ledger.executions) - before == 5

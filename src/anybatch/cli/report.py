@@ -210,9 +210,9 @@ def _spared(run: Run) -> list[str]:
     found = spared(run)
     whys = []
     if found.copies:
-        whys.append(f"{counted(found.copies, 'row')} ask what another one asks")
+        whys.append(f"{found.copies:,} asked by another row as well")
     if found.reused:
-        whys.append(f"{counted(found.reused, 'answer')} of earlier runs")
+        whys.append(f"{found.reused:,} answered by earlier runs")
     if not whys:
         return []
     saved = found.copies + found.reused
@@ -237,8 +237,8 @@ def way_back(run: Run) -> str:
 
 def _is_held_by_canary(progress: Progress) -> bool:
     """Whether it stopped for its first rows: what they were answered stays as it is."""
-    run, counts = progress.run, progress.counts
-    first_only = progress.done <= run.canary
+    run, counts = progress.run, progress.sent
+    first_only = sum(counts.values()) <= run.canary
     said_nothing_else = TRIPPING.isdisjoint(counts)
     return first_only and said_nothing_else and invalid_in_canary(counts) is not None
 

@@ -36,7 +36,7 @@ class BadRow(ValueError):
         """What the user is to mend."""
 
 
-class Rendered(msgspec.Struct, frozen=True):
+class Rendered(msgspec.Struct, frozen=True, gc=False):
     """One request, ready to be stored."""
 
     body: bytes

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..core.ledger import Cost
 from ..core.model import Batch, Counts, Run, Usage
-from ..core.retry import rows
+from ..core.retry import rows, standing
 from ..core.states import RunStatus, status_of
 from ..store.store import Event
 
@@ -19,6 +19,8 @@ class Progress:
     status: RunStatus
     counts: Counts
     """The rows' present outcomes. Rows without one yet are `total - sum(counts)`."""
+    sent: Counts
+    """The present outcomes of the requests that were sent, or would have been."""
     usage: Usage
     """Of every attempt, the retried ones included."""
     waiting: str | None
@@ -65,6 +67,7 @@ def progress(
         run=run,
         status=status_of(run.state, counts, run.total, set_aside=set_aside),
         counts=counts,
+        sent=standing(batch for batch in seen if not batch.reused),
         usage=sum((batch.usage for batch in seen), Usage()),
         waiting=waiting,
         late=tuple(line for batch in seen if (line := late_line(batch)) is not None),

@@ -3,6 +3,7 @@
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,7 +33,7 @@ from ..effects import Probe, effect
 from ..errors import BadInput, BadSettings, StoreUnwritable
 from ..processes import dead_among
 from ..providers.provider import Provider
-from ..store.copies import copies_of
+from ..store.copies import copies_of, firsts
 from ..store.files import fsync_folder, unwritable
 from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
@@ -287,7 +288,7 @@ def _write(
     budgeted, at = True, 1
     hashed = hash if intake.sharing.dedupe else None
     with (
-        RowWriter(folder, probe=intake.probe) as rows,
+        RowWriter(folder, probe=intake.probe, digested=data is None) as rows,
         RequestWriter(folder, probe=intake.probe, hashed=hashed) as requests,
     ):
         for chunk in chain([first], chunks):
@@ -298,8 +299,11 @@ def _write(
             columns.update(dict.fromkeys(chain.from_iterable(kept)))
             rows.add(kept)
             requests.add(rendered)
-        requests.finish()
-        digest = rows.finish()
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            looked = beside.submit(firsts, requests.hashes)
+            # These wait for the disk meanwhile.
+            requests.finish()
+            digest = rows.finish()
     if not requests.count:
         raise nothing_to_send(source, bad)
     parts = parts_of(asking.spec, data or digest)
@@ -308,7 +312,7 @@ def _write(
         run_id,
         asking.spec,
         intake.sharing,
-        hashes=requests.hashes,
+        first_of=looked.result(),
         total=requests.count,
         probe=intake.probe,
     )

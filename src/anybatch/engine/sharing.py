@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..core.model import Spec
 from ..effects import Probe
-from ..store.copies import alike, firsts, merge
+from ..store.copies import alike, merge
 from ..store.store import Store
 from .reuse import Reuse, Taken, check_settled, take_over
 
@@ -40,17 +40,16 @@ def share(
     spec: Spec,
     wanted: Sharing,
     *,
-    hashes: "array[int]",
+    first_of: "array[int] | None",
     total: int,
     probe: Probe,
 ) -> Shared:
     """Leave in the requests file what is to be sent, each body once, and what was answered behind.
 
-    `hashes` of all bodies, where rows that ask the same may share a request. Without anything
-    shared the files stay as they are.
+    `first_of`: for each row the first one that seems to ask the same; None: all differ, or each is
+    to have an answer of its own. Without anything shared the files stay as they are.
     """
     folder = store.folder(run_id)
-    first_of = firsts(hashes) if wanted.dedupe else None
     copies = 0 if first_of is None else alike(folder, first_of)
     first_of = first_of if copies else None
     taken = None

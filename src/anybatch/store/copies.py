@@ -19,7 +19,7 @@ from .requests import RequestFile, RequestWriter
 _FILE = "rows.index"
 _MERGED = "merged"
 """The folder in which the requests are written anew."""
-_AT_ONCE = 500_000
+_AT_ONCE = 250_000
 """So many rows are compared with one another in one pass: 90 bytes each while it lasts."""
 _COMPARED = 256
 """So many bodies are held while others are compared with them."""

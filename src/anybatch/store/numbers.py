@@ -1,8 +1,10 @@
 """The requests of a batch that is not a range, listed: 4 bytes a number, then a checksum."""
 
 import os
+import sys
 import threading
 import zlib
+from array import array
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +17,10 @@ def write_numbers(path: Path, numbers: Iterable[int], *, probe: Probe) -> int:
 
     It appears whole: another process may plan the same wave, be first, and read it already.
     """
-    content = b"".join(n.to_bytes(4, "little") for n in numbers)
+    listed = array("I", numbers)
+    if sys.byteorder == "big":
+        listed.byteswap()
+    content = listed.tobytes()
     checksum = zlib.crc32(content).to_bytes(4, "little")
     draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
     draft.unlink(missing_ok=True)

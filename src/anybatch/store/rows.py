@@ -26,23 +26,25 @@ _ENCODER = msgspec.json.Encoder()
 class RowWriter(NewFile):
     """Writes the rows of a run, in order, once."""
 
-    def __init__(self, folder: Path, *, probe: Probe) -> None:
+    def __init__(self, folder: Path, *, probe: Probe, digested: bool = True) -> None:
+        """`digested`: whether anybody wants their digest, which takes as long as to write them."""
         super().__init__(folder / _FILE, name="rows", probe=probe)
-        self._digest = blake2b(digest_size=16)
+        self._digest = blake2b(digest_size=16) if digested else None
         self._crc = 0
 
     def add(self, rows: list[Row]) -> None:
         """Append these rows."""
         content = _ENCODER.encode_lines(rows)
-        self._digest.update(content)
+        if self._digest is not None:
+            self._digest.update(content)
         self._crc = crc32(content, self._crc)
         self.write(content)
 
     def finish(self) -> str:
-        """Make the rows durable; their digest."""
+        """Make the rows durable; their digest, empty if nobody wants it."""
         self.write(_last_line(self._crc))
         self.sync()
-        return self._digest.hexdigest()
+        return "" if self._digest is None else self._digest.hexdigest()
 
 
 def _last_line(crc: int) -> bytes:
