@@ -21,8 +21,11 @@ _MERGED = "merged"
 """The folder in which the requests are written anew."""
 _AT_ONCE = 250_000
 """So many rows are compared with one another in one pass: 90 bytes each while it lasts."""
-_COMPARED = 256
-"""So many bodies are held while others are compared with them."""
+_COMPARED = 16_384
+_COMPARED_BYTES = 8_000_000
+"""So many bodies are held at once while others are compared with them: the more, the closer they
+lie together."""
+_WRITTEN = 256
 
 
 def firsts(hashes: "array[int]", *, at_once: int = _AT_ONCE) -> "array[int] | None":
@@ -56,10 +59,9 @@ def alike(folder: Path, first_of: "array[int]") -> int:
 
     A row whose hash was another body's by chance stands for itself.
     """
-    copies = (n for n, first in enumerate(first_of) if first != n)
     found = 0
     with RequestFile(folder) as requests:
-        while chunk := list(islice(copies, _COMPARED)):
+        for chunk in _copies(requests, first_of):
             wanted = sorted({first_of[n] for n in chunk})
             bodies = {request.n: request.body for request in requests.read(wanted)}
             for request in requests.read(chunk):
@@ -68,6 +70,22 @@ def alike(folder: Path, first_of: "array[int]") -> int:
                 else:
                     first_of[request.n] = request.n
     return found
+
+
+def _copies(requests: RequestFile, first_of: "array[int]") -> Iterator[list[int]]:
+    """The rows that are not the first of their kind, as many as are looked at together."""
+    chunk: list[int] = []
+    size = 0
+    for n, (_, length, _, _) in enumerate(requests.entries()):
+        if first_of[n] == n:
+            continue
+        chunk.append(n)
+        size += length
+        if len(chunk) == _COMPARED or size >= _COMPARED_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def merge(
@@ -97,7 +115,7 @@ def _write_anew(folder: Path, kept: Iterable[int], *, probe: Probe) -> None:
         beside.mkdir()
     with RequestFile(folder) as old, RequestWriter(beside, probe=probe) as new:
         rendered = old.rendered(kept)
-        while chunk := list(islice(rendered, _COMPARED)):
+        while chunk := list(islice(rendered, _WRITTEN)):
             new.add(chunk)
         new.finish()
     for path in sorted(beside.iterdir()):
