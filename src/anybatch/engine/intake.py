@@ -2,6 +2,7 @@
 
 import shutil
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -307,15 +308,6 @@ def _write(
     if not requests.count:
         raise nothing_to_send(source, bad)
     parts = parts_of(asking.spec, data or digest)
-    copies, taken = share(
-        intake.store,
-        run_id,
-        asking.spec,
-        intake.sharing,
-        first_of=looked.result(),
-        total=requests.count,
-        probe=intake.probe,
-    )
     run = Run(
         id=run_id,
         created_at=now,
@@ -329,10 +321,23 @@ def _write(
         budgeted=budgeted,
         account=intake.account,
         keep_remote=intake.keep_remote,
-        copies=copies,
-        reused=0 if taken is None else len(taken.rows),
     )
-    return replace(run, canary=_canary(intake, asking.spec, run.to_send)), taken
+    return _shared(intake, run, looked.result())
+
+
+def _shared(intake: Intake, run: Run, first_of: "array[int] | None") -> tuple[Run, Taken | None]:
+    """`run` with a request for each row that needs one, and what it takes over of earlier ones."""
+    copies, taken = share(
+        intake.store,
+        run.id,
+        run.spec,
+        intake.sharing,
+        first_of,
+        total=run.total,
+        probe=intake.probe,
+    )
+    run = replace(run, copies=copies, reused=0 if taken is None else len(taken.rows))
+    return replace(run, canary=_canary(intake, run.spec, run.to_send)), taken
 
 
 def _canary(intake: Intake, spec: Spec, total: int) -> int:

@@ -39,8 +39,8 @@ def share(
     run_id: str,
     spec: Spec,
     wanted: Sharing,
-    *,
     first_of: "array[int] | None",
+    *,
     total: int,
     probe: Probe,
 ) -> Shared:
