@@ -77,3 +77,18 @@ def test_they_take_no_system_prompt_and_no_schema(
 ) -> None:
     with pytest.raises(errors.UsageError, match=f"{api}.* takes no (system prompt|labels)"):
         anybatch.run(ROWS, api=api, **ask, **more)
+
+
+def test_equal_texts_are_embedded_once_and_never_again(
+    ask: dict[str, Any], service: FakeOpenAI
+) -> None:
+    rows = [{"text": text} for text in ("a", "b", "a", "a")]
+    asked = {**ask, "api": "openai.embeddings", "executor": "batch"}
+    first = anybatch.run(rows, **asked)
+    again = anybatch.run([*rows, {"text": "c"}], reuse="settled", **asked)
+
+    vectors = [row["embedding"] for row in again.rows()]
+    assert first.status == again.status == "ok"
+    assert vectors[0] == vectors[2] == vectors[3] != vectors[1]
+    assert [row["embedding"] for row in first.rows()] == vectors[:4]
+    assert service.ledger.billed == 3

@@ -61,7 +61,9 @@ def test_answers_of_an_earlier_run_are_taken_over(home: Path, endpoint: FakeEndp
     write_rows(home / "in.csv", ["b", "d", "a", "a"])
     finished = anybatch(*asking(endpoint, *SETTLED, "--reuse", "-o", "out.csv"), home=home)
     said = report(anybatch("status", "--json", home=home))
+    looked = anybatch("status", home=home).stdout.splitlines()
 
+    assert ["reused", "2/2"] in [line.split()[2:4] for line in looked]
     whys = "1 asked by another row as well, 2 answered by earlier runs"
     assert f"not sent: 3 of 4 (75%): {whys}" in finished.stderr
     assert (said["copies"], said["reused"]) == (1, 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from anybatch.core.model import Row
 from anybatch.engine import delivery
 from anybatch.engine.events import repeated
 from anybatch.errors import AnybatchError, StoreCorrupt, StoreError
@@ -15,6 +16,7 @@ from anybatch.store.sqlite import SqliteStore
 from anybatch.testing import CrashAt
 
 from ..engine.harness import CALLS, Model, World, prompt_of, spec
+from ..engine.harness import rows as all_different
 
 Damage = Callable[[bytes], bytes | None]
 """What becomes of a file's content; None: it is gone."""
@@ -23,9 +25,10 @@ Damage = Callable[[bytes], bytes | None]
 class Half:
     """A run that died half way, kept so that one may go on from there again and again."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, rows: list[Row] | None = None) -> None:
         self.model = Model()
-        self.world = World(root=root / "world", spec=spec(), model=self.model)
+        asked = all_different() if rows is None else rows
+        self.world = World(root=root / "world", spec=spec(), model=self.model, rows=asked)
         self._kept = root / "kept"
         # As long as somebody has it open, the log stays beside the database.
         with closing(SqliteStore(self.store)) as elsewhere:
@@ -155,6 +158,23 @@ def test_a_bit_that_changed_gives_no_wrong_row_and_loses_nothing_in_silence(half
             half.hurt(file, with_a_bit_changed(at))
             if found := list(half.wrongs()):
                 wrong[file, at] = found
+
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("way", [*WAYS, "a bit changed"])
+def test_where_rows_share_requests_no_damage_gives_a_row_the_answer_of_another(
+    tmp_path: Path, way: str
+) -> None:
+    half = Half(tmp_path, rows=all_different() * 2)
+    (mapped,) = (file for file in half.files if file.endswith("rows.index"))
+    wrong: dict[str, list[str]] = {}
+    for damage in [WAYS[way]] if way in WAYS else map(with_a_bit_changed, range(0, 100, 9)):
+        half.hurt(mapped, damage)
+        asked = len(half.model.asked)
+        if found := list(half.wrongs()):
+            wrong[mapped] = found
+        assert len(half.model.asked) == asked, "something was sent"
 
     assert wrong == {}
 

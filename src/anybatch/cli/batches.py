@@ -124,7 +124,8 @@ def _called(batches: Sequence[Batch]) -> Table:
         answered = f"{batch.answered:,}/{batch.size:,}"
         owner = batch.owner.partition("/")[2] if batch.owner else ""
         retried = f"{sum(batch.retried.values()):,}" if batch.retried else ""
-        cells = (batch.id, str(batch.wave), batch.status, answered, owner, retried)
+        status = "reused" if batch.reused else batch.status
+        cells = (batch.id, str(batch.wave), status, answered, owner, retried)
         shown.add_row(*map(Text, cells))
     return shown
 
