@@ -14,6 +14,7 @@ from anybatch.datasets.source import open_source
 from anybatch.engine.intake import parts_of
 from anybatch.engine.measure import Out
 from anybatch.engine.outlook import learned_of, out_of
+from anybatch.engine.sharing import Sharing
 from anybatch.engine.workspace import Workspace
 from anybatch.settings import Settings
 from anybatch.store.sqlite import SqliteStore
@@ -57,7 +58,7 @@ def rows(count: int) -> list[Row]:
 
 
 def ran(workspace: Workspace, data: list[Row], asked: Spec) -> Run:
-    run = workspace.plan(open_source(data), asked).run
+    run = workspace.plan(open_source(data), asked, sharing=Sharing(dedupe=False)).run
     return asyncio.run(workspace.fulfil(run, stop=asyncio.Event()))
 
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from anybatch.core.states import Outcome
+from anybatch.engine.sharing import Sharing
 from anybatch.errors import AnybatchError, BadSettings
 from anybatch.testing import CrashAt, FakeVertex, Fate, Mangled, Phases, Problem, Status
 
@@ -181,7 +182,7 @@ def test_a_result_that_has_lost_its_name_is_told_by_its_request(scratch: Path) -
 def test_requests_that_are_alike_may_have_each_others_answer(scratch: Path) -> None:
     with vertex(scratch / "root", rows=lambda call: Mangled("unnamed")) as world:
         alike = [{"topic": "ships", "text": "the same"}] * 4
-        world.rows = alike
+        world.rows, world.wishes = alike, {"sharing": Sharing(dedupe=False)}
         world.use(world.root / "alike.jsonl")
         (world.root / "alike.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(alike))
         world.live()
