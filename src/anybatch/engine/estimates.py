@@ -68,7 +68,7 @@ def estimate(
     """What a run has in it, whose requests are written, and what its model costs; None: nobody has
     said that."""
     tariff, model = known_tariff(settings, provider, run.spec.model, now=now), run.spec.model
-    if tariff is None or model is None:
+    if tariff is None or model is None or not run.to_send:
         return None
     counter = counter_for(model)
     found = measured_of(store, run, counter)
@@ -82,11 +82,11 @@ def measured_of(store: Store, run: Run, counter: Counter) -> Measured:
     """The requests of `run` in tokens, reckoned from some of them by the bytes of all."""
     with RequestFile(store.folder(run.id)) as requests:
         most = max(_FEWEST, _SAMPLE_BYTES * requests.count // requests.size)
-        size = min(requests.count, _SAMPLE, most)
+        size = min(run.to_send, _SAMPLE, most)
         # The same table gives the same figures.
-        numbers = sorted(random.Random(0).sample(range(requests.count), size))
+        numbers = sorted(random.Random(0).sample(range(run.to_send), size))
         bodies = [request.body for request in requests.read(numbers)]
-        found = measured(bodies, run.spec.api, counter, rows=run.total, skipped=run.skipped)
+        found = measured(bodies, run.spec.api, counter, rows=run.to_send, skipped=run.skipped)
         if run.spec.prompt is None:
             found = replace(found, cap=mean_cap(bodies, run.spec.api))
         if size == requests.count:
