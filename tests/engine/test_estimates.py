@@ -91,7 +91,8 @@ def test_a_price_that_cannot_be_read_is_said_before_anything_is_sent(new_world: 
 
 
 def test_a_sample_tells_of_all(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows: list[Row] = [{"topic": "ships", "text": "a ship sails " * (n % 90)} for n in range(3_000)]
+    said = [f"{n}: " + "a ship sails " * (n % 90) for n in range(3_000)]
+    rows: list[Row] = [{"topic": "ships", "text": text} for text in said]
     asked = spec(model="gpt-4o")
     monkeypatch.setattr(estimates, "_SAMPLE", 3_000)
     _, exact = planned(new_world(spec=asked, rows=rows, prices=LAB))

@@ -149,11 +149,6 @@ def cost_lines(report: Report) -> list[str]:
     if cost.usage.cached or cost.premium:
         premium = f"; writing it cost {money(cost.premium)} more" if cost.premium else ""
         said.append(f"cache: {cost.hits:.1%} of what went in was read from it{premium}")
-    if cost.duplicates:
-        share = cost.duplicates / (cost.valid + cost.duplicates)
-        said.append(
-            f"{counted(cost.duplicates, 'row')} took the answer of an equal one: {share:.1%}"
-        )
     if cost.again:
         said.append(f"what was asked again cost {money(cost.again)} before ({cost.retries:.1%})")
     return said

@@ -10,7 +10,7 @@ from ..core.ledger import Cost, Spent, priced_like, reckoned, steps_of
 from ..core.model import Batch, Run, Usage
 from ..core.offers import usual_tier
 from ..core.price import Tariff
-from ..core.retry import standing
+from ..core.retry import rows
 from ..core.states import Outcome
 from ..errors import BadSettings
 from ..providers import registry
@@ -33,7 +33,8 @@ def cost_of(store: Store, settings: Settings, run: Run, *, now: datetime) -> Cos
         _spent(store, run, batches, steps=() if tariff is None else steps_of(tariff)),
         tariff,
         quote=quote,
-        valid=standing(batches).get("succeeded", 0),
+        valid=rows(batches).get("succeeded", 0),
+        duplicates=run.copies,
     )
 
 
@@ -58,6 +59,8 @@ def _spent(
     """What each batch used. Its journal is read only if its sum does not tell the price: where
     some of it was asked again, or a prompt may be so long that it costs more."""
     for batch in batches:
+        if batch.reused:
+            continue  # paid for by the runs it is from
         tier = batch.tier or usual_tier(batch.executor)
         if not any(batch.retried.values()) and not (steps and batch.usage.tokens_in > steps[0]):
             yield Spent(tier=tier, attempts=batch.answered, usage=batch.usage)
