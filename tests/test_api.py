@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -422,3 +423,30 @@ def test_a_program_that_does_not_wait_records_what_is_in_flight_before_it_ends(
     assert sent < len(TEXTS)
     assert run.counts == {"succeeded": len(TEXTS)}
     assert set(executions.values()) == {1}
+
+
+# --- terms ---
+
+
+def test_a_budget_that_nothing_meets_is_refused_in_the_words_of_python(
+    ask: dict[str, Any], tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    with pytest.raises(anybatch.AnybatchError, match="nobody has said what fake/fake-1 costs"):
+        anybatch.run(ROWS, **ask, budget=5)
+    (tmp_path / "anybatch.toml").write_text('[prices."fake/fake-1"]\ninput = 1\noutput = 1\n')
+    with pytest.raises(errors.OverBudget, match="Nothing was sent; give a higher budget"):
+        anybatch.run(ROWS, **ask, budget=1e-9)
+    with pytest.raises(errors.UsageError, match="Nothing was sent; give a later by"):
+        anybatch.run(ROWS, **ask, by="1s")
+
+    assert endpoint.ledger.executions == ()
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+    assert anybatch.run(ROWS, **ask, budget=5, by=in_an_hour).status == "ok"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"by": "soon"}, {"budget": -1}, {"prefer": "dear"}, {"preview": -1}, {"overflow": 5}]
+)
+def test_terms_that_are_none_are_refused(ask: dict[str, Any], wrong: dict[str, Any]) -> None:
+    with pytest.raises(errors.BadSettings, match=next(iter(wrong))):
+        anybatch.run(ROWS, **ask, **wrong)

@@ -90,6 +90,11 @@ def test_a_home_folder_is_expanded(tmp_path: Path) -> None:
         ("deadline_seconds = nan", "deadline_seconds must be a number"),
         ("deadline_seconds = inf", "deadline_seconds must be a number"),
         ("lease_seconds = 1e300", "lease_seconds must be a number"),
+        ("budgets = 5", r"write budgets as a \[budgets\] table"),
+        ("[budgets]\nper_week = 5", r"'per_week'; it may have per_run, per_day, per_key"),
+        ("[budgets]\nper_run = 0", r"per_run of \[budgets\] is dollars, as 25 or 0.50, not 0"),
+        ("[budgets]\nper_run = true", r"per_run of \[budgets\] is dollars"),
+        ("[budgets]\nper_run = inf", r"per_run of \[budgets\] is dollars"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_the_way_out(

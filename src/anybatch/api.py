@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from dataclasses import fields as parts_of
+from datetime import datetime
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -19,12 +21,15 @@ from weakref import WeakSet
 
 import msgspec
 
+from .clock import SystemClock
 from .core import schema as schemas
-from .core.model import WORDLESS, Api, ExecutorName, Json, Result, Spec, Tail
+from .core.model import WORDLESS, Api, ExecutorName, Json, Preference, Result, Spec, Tail, Terms
 from .core.model import Run as StoredRun
 from .core.states import Outcome, RunStatus
+from .core.terms import NO_TERMS, terms_of
 from .datasets.frames import to_pandas, to_polars
 from .datasets.source import Source, open_source
+from .engine.choosing import plan_with
 from .engine.reuse import Reuse
 from .engine.sharing import EQUAL_ONCE, Sharing
 from .engine.workspace import Pace, Workspace, open_workspace
@@ -290,6 +295,9 @@ def _leave_nothing_at_work() -> None:
 threading._register_atexit(_leave_nothing_at_work)  # type: ignore[attr-defined]
 
 
+_ASKED = tuple(part.name for part in parts_of(Ask))
+
+
 def submit(
     data: object = None,
     *,
@@ -315,6 +323,11 @@ def submit(
     tpm: int | None = None,
     store: str | Path | None = None,
     again: bool = False,
+    by: str | datetime | None = None,
+    budget: float | None = None,
+    prefer: Preference = "cheap",
+    preview: int = 0,
+    overflow: Literal["batch"] | None = None,
 ) -> Run:
     """Start a run, or go on with the one that asked exactly the same; the work goes on in a thread.
 
@@ -323,20 +336,13 @@ def submit(
     first where they go by batch; None: 10 of more than 1,000. With `keep_remote`, nothing that lies
     at the provider is deleted. With `dedupe`, rows that ask the same share one request; with
     `reuse`, answers of earlier runs are taken: where they are `settled`, or `always`.
+
+    `by` is when all of it is to be done (`"06:00"`, `"4h"`, an ISO time or a datetime), `budget`
+    the dollars that it may cost: how it goes is chosen by them. `preview` rows are answered in real
+    time ahead of a batch; with `overflow="batch"`, what real time has no room for goes by batch.
     """
-    ask = Ask(
-        model=model,
-        prompt=prompt,
-        system=system,
-        schema=schema,
-        labels=labels,
-        fields=fields,
-        api=api,
-        executor=executor,
-        tail=tail,
-        base_url=base_url,
-        parameters=parameters,
-    )
+    given: dict[str, Any] = locals()
+    ask = Ask(**{name: given[name] for name in _ASKED})
     _check_choices(bad_rows, reuse)
     with _as_arguments():
         return start(
@@ -349,6 +355,7 @@ def submit(
             canary=canary,
             keep_remote=keep_remote,
             sharing=Sharing(dedupe=dedupe, reuse=reuse),
+            terms=_terms(by, budget, prefer, preview=preview, overflow=overflow),
         )
 
 
@@ -361,6 +368,25 @@ def _check_choices(bad_rows: str, reuse: str | None) -> None:
 def _workspace_in(store: str | Path | None) -> Workspace:
     home = None if store is None else Path(store)
     return open_workspace(load(folder=Path.cwd(), environment=os.environ, store=home))
+
+
+def _terms(
+    by: str | datetime | None,
+    budget: float | None,
+    prefer: str,
+    *,
+    preview: int,
+    overflow: str | None,
+) -> Terms:
+    typed = by if by is None or isinstance(by, str) else by.isoformat()
+    return terms_of(
+        by=typed,
+        budget=budget,
+        prefer=prefer,
+        preview=preview,
+        overflow=overflow,
+        now=SystemClock().now(),
+    )
 
 
 _OPTION = re.compile(r"(?<![\w'\"])--(bad-rows skip|executor batch|[a-z]+(?:-[a-z]+)*)")
@@ -407,11 +433,14 @@ def start(
     canary: int | None = None,
     keep_remote: bool = False,
     sharing: Sharing = EQUAL_ONCE,
+    terms: Terms = NO_TERMS,
 ) -> Run:
     """Plan a run in `workspace` and set a thread to work on it."""
-    planned = workspace.plan(
+    planned = plan_with(
+        workspace,
         source,
         spec,
+        terms,
         pace=pace,
         skip_bad_rows=skip_bad_rows,
         again=again,

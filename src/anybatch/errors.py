@@ -9,6 +9,7 @@ A failed request is data (`core.model.Failure`); only a broken program or a wron
     │   ├── BadSchema            an output schema is not a JSON Schema we can use
     │   ├── BadSettings          anybatch.toml, an option or a key is wrong
     │   ├── MissingExtra         an optional dependency is not installed
+    │   ├── OverBudget           nothing that is offered costs as little as was said
     │   ├── OutputExists         a file is in the way and `--force` was not given
     │   └── UnknownRun           no run has that id
     ├── StoreError               the durable record cannot be used
@@ -56,6 +57,12 @@ class MissingExtra(UsageError):
 
     def __init__(self, what: str, *, extra: str) -> None:
         super().__init__(f"{what} needs the extra {extra!r}: pip install 'anybatch[{extra}]'")
+
+
+class OverBudget(UsageError):
+    """Nothing that is offered costs as little as was said."""
+
+    exit_code = 5
 
 
 class OutputExists(UsageError):

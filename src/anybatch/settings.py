@@ -35,6 +35,8 @@ class Settings:
     """The `[[routes]]` tables: which model our server has answered where."""
     server: Mapping[str, Any] = field(default_factory=dict)
     """The `[server]` table."""
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    """The `[budgets]` table: dollars that a run, a day, or a day with one key may cost."""
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The `[prices."PROVIDER/MODEL"]` tables: what models cost, whatever the price table says."""
     prices_url: str | None = None
@@ -66,11 +68,12 @@ def load(
     server = table.pop("server", {})
     prices = table.pop("prices", {})
     prices_url = table.pop("prices_url", None)
+    budgets = table.pop("budgets", {})
     if table:
         raise BadSettings(
             f"{str(file)!r} has {next(iter(table))!r}; it may have home, keep_remote, "
             "deadline_seconds, lease_seconds, search_seconds, prices_url, [providers.NAME] tables, "
-            '[[routes]], [server] and [prices."PROVIDER/MODEL"] tables'
+            '[[routes]], [server], [budgets] and [prices."PROVIDER/MODEL"] tables'
         )
     if not isinstance(keep_remote, bool):
         raise BadSettings(f"{FILE}: keep_remote is true or false, not {keep_remote!r}")
@@ -97,7 +100,25 @@ def load(
         server=server,
         prices=prices,
         prices_url=prices_url,
+        budgets=_budgets(budgets),
     )
+
+
+BUDGETS = ("per_run", "per_day", "per_key")
+
+
+def _budgets(table: object) -> dict[str, float]:
+    if not isinstance(table, dict):
+        raise BadSettings(f"{FILE}: write budgets as a [budgets] table")
+    for name, dollars in table.items():
+        if name not in BUDGETS:
+            raise BadSettings(f"{FILE}: [budgets] has {name!r}; it may have {', '.join(BUDGETS)}")
+        is_number = isinstance(dollars, int | float) and not isinstance(dollars, bool)
+        if not (is_number and 0 < dollars < float("inf")):
+            raise BadSettings(
+                f"{FILE}: {name} of [budgets] is dollars, as 25 or 0.50, not {dollars!r}"
+            )
+    return {name: float(dollars) for name, dollars in table.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:

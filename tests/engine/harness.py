@@ -17,10 +17,12 @@ from typing import Any, Self
 import msgspec
 
 from anybatch.clock import Clock
-from anybatch.core.model import Request, Result, Row, Run, Spec
+from anybatch.core.model import Request, Result, Row, Run, Spec, Terms
 from anybatch.core.plan import Limits
+from anybatch.core.terms import NO_TERMS
 from anybatch.datasets.source import Source, open_source
 from anybatch.effects import Probe, effect, unwatched
+from anybatch.engine.choosing import plan_with
 from anybatch.engine.workspace import Pace, Workspace
 from anybatch.executors.calls import answer_all
 from anybatch.executors.executor import CallExecutor, Read, Record
@@ -192,6 +194,9 @@ class _InProcess:
 
         await answer_all(requests, ask=ask, record=record, calls=self.window, stop=stop)
 
+    def takes(self, requests: int, tokens: int) -> float:
+        return 0.0
+
     async def close(self) -> None:
         pass
 
@@ -219,6 +224,10 @@ class World:
     calls: int = CALLS
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What the user says that models cost."""
+    providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the user says of providers."""
+    terms: Terms = NO_TERMS
+    pace: Pace = NO_PACE
     environment: dict[str, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=HurriedClock)
     search: timedelta = timedelta(minutes=3)
@@ -272,6 +281,7 @@ class World:
             lease=LEASE,
             environment=self.environment,
             prices=self.prices,
+            providers=self.providers,
             deadline=self.deadline,
             search=self.search,
         )
@@ -307,7 +317,9 @@ class World:
         """One process from its start to its end: what typing the command does."""
         with closing(self):
             workspace = self.open(probe)
-            planned = workspace.plan(self.source(), self.spec, **self.wishes)
+            planned = plan_with(
+                workspace, self.source(), self.spec, self.terms, pace=self.pace, **self.wishes
+            )
             run = workspace.reopen(planned.run)
             if cancel:
                 run = workspace.ask_to_cancel(run)
@@ -317,7 +329,7 @@ class World:
 
     async def _fulfilled(self, workspace: Workspace, run: Run) -> Run:
         async with asyncio.timeout(LIFE_S):
-            return await workspace.fulfil(run, stop=asyncio.Event())
+            return await workspace.fulfil(run, stop=asyncio.Event(), pace=self.pace)
 
     def die(self, probe: CrashAt, *, cancel: bool = False) -> bool:
         """One process that dies where `probe` says; False if it came to its end before."""

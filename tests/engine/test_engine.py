@@ -128,6 +128,9 @@ class Deaf:
             self.swallowed += 1
             await asyncio.Event().wait()
 
+    def takes(self, requests: int, tokens: int) -> float:
+        return 0.0
+
     async def close(self) -> None:
         pass
 

@@ -71,38 +71,23 @@ def run(
     raw: option.Raw = False,
     as_json: option.AsJson = False,
     store: option.Store = None,
+    by: option.By = None,
+    budget: option.Budget = None,
+    prefer: option.Prefer = "cheap",
+    preview: option.Preview = 0,
+    overflow: option.Overflow = None,
     yes: option.Yes = False,
     again: option.Again = False,
     debug: option.Debug = False,
 ) -> None:
     """Put every row through the prompt. Typed again, it goes on where it was."""
-    from .run import Wishes, run_command, sharing
+    typed = locals()
+    from .run import run_command, wishes_of
     from .work import Delivery, Pace
 
-    wishes = Wishes(
-        data=data,
-        prompt=prompt,
-        system=system,
-        model=model,
-        base_url=base_url,
-        api=api,
-        executor=executor,
-        tail=tail,
-        canary=0 if no_canary else canary,
-        keep_remote=keep_remote,
-        sharing=sharing(no_dedupe=no_dedupe, reuse=reuse),
-        schema=schema,
-        labels=labels,
-        fields=fields,
-        parameters=parameters or [],
-        sql=sql,
-        bad_rows=bad_rows,
-        yes=yes,
-        again=again,
-    )
     pace = Pace(concurrency=concurrency, rpm=rpm, tpm=tpm)
     delivery = Delivery(out=out, force=force, raw=raw, as_json=as_json)
-    raise typer.Exit(run_command(wishes, store, pace=pace, delivery=delivery))
+    raise typer.Exit(run_command(wishes_of(typed), store, pace=pace, delivery=delivery))
 
 
 @app.command()

@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from ..core.model import NO_BODY, Api, Failure, Result
-from ..core.states import exit_code
 from ..datasets.sink import LINES, open_sink
+from ..engine.events import code_of
 from ..errors import UsageError
 from ..wire import anthropic_batch, gemini_batch, openai_batch
 from ..wire.batch import ResultLine
@@ -34,7 +34,7 @@ def bodies_command(word: str, store: Path | None, out: str, *, force: bool) -> i
     if not _written(lines, out, force=force):
         print(f"{out} holds these bodies already", file=sys.stderr)
     look = workspace.progress(run)
-    return exit_code(look.status, look.counts)
+    return code_of(look)
 
 
 def _written(lines: Iterator[bytes], out: str, *, force: bool) -> bool:

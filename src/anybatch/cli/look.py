@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ..core.model import Run
-from ..core.states import exit_code
 from ..datasets.sink import check_sink
-from ..engine.events import Progress
+from ..engine.events import Progress, code_of
 from ..engine.workspace import Workspace
 from ..errors import UsageError
 from .batches import About, batch_json, print_batches, table
@@ -106,7 +105,7 @@ def watch_command(word: str, store: Path | None, *, as_json: bool) -> int:
                 show.update(look)
         print_report(workspace.report(workspace.store.run(run.id)))
     look = workspace.progress(workspace.store.run(run.id))
-    return exit_code(look.status, look.counts)
+    return code_of(look)
 
 
 def _watch_as_json(workspace: Workspace, run: Run) -> None:
@@ -144,7 +143,7 @@ def results_command(
     if not workspace.deliver(run, out, force=force, raw=raw):
         print(f"{out} holds this table already", file=sys.stderr)
     look = workspace.progress(run)
-    return exit_code(look.status, look.counts)
+    return code_of(look)
 
 
 def show_request_command(word: str, n: int, store: Path | None, *, as_json: bool) -> None:

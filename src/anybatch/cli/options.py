@@ -359,6 +359,23 @@ TokensShared = Annotated[
     int | None,
     typer.Option("--shared-tokens", min=0, help="Of its input, those at the head of all of them."),
 ]
+Preview = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="So many rows are answered in real time ahead of a batch.",
+        rich_help_panel=_TERMS,
+    ),
+]
+Overflow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="batch",
+        help="What does not fit through a rate limit in real time goes by batch.",
+        rich_help_panel=_TERMS,
+    ),
+]
 
 Out = Annotated[
     str | None,

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from ..api import Ask
 from ..core.model import Terms
 from ..core.offers import Choice, NoOffer
+from ..core.terms import terms_of
 from ..core.traffic import MONTH, Traffic, traffic
 from ..datasets.source import open_source
 from ..engine.calculator import Shape, reckon
@@ -21,7 +22,6 @@ from . import offers as show
 from .chart import check_chart, write_chart
 from .report import print_json
 from .run import Wishes, asked
-from .terms import terms_of
 from .work import has_runs, open_here, settings_here
 
 NO_OFFER, OVER_BUDGET = 1, 5

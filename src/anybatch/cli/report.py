@@ -6,6 +6,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from ..core.budget import is_over
 from ..core.ledger import Cost
 from ..core.model import Run
 from ..core.offers import money
@@ -241,6 +242,8 @@ def _is_held_by_canary(progress: Progress) -> bool:
 def _ways_on(progress: Progress, at_work: bool) -> list[str]:
     """What the user can do next, where there is something."""
     run = progress.run
+    if progress.status == "stopped" and is_over(run.why):
+        return [f"stopped: {run.why}"]
     if progress.status == "stopped":
         again = "Mend that and run the same command again; it goes on"
         if _is_held_by_canary(progress):

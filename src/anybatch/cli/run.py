@@ -2,16 +2,20 @@
 
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..api import Ask
-from ..core.model import Run
+from ..clock import SystemClock
+from ..core.model import Run, Terms
 from ..core.states import RunState
+from ..core.terms import NO_TERMS, terms_of
 from ..datasets.source import open_source
+from ..engine.choosing import plan_with
 from ..engine.reuse import Reuse
 from ..engine.sharing import EQUAL_ONCE, Sharing
 from ..engine.workspace import Pace, Planned, Workspace
@@ -54,6 +58,27 @@ class Wishes:
     bad_rows: str
     yes: bool = False
     again: bool = False
+    terms: Terms = NO_TERMS
+
+
+def wishes_of(typed: Mapping[str, Any]) -> Wishes:
+    """The options of `anybatch run` as wishes; they are called alike. Raises BadSettings."""
+    terms = terms_of(
+        by=typed["by"],
+        budget=typed["budget"],
+        prefer=typed["prefer"],
+        preview=typed["preview"],
+        overflow=typed["overflow"],
+        now=SystemClock().now(),
+    )
+    made: dict[str, Any] = {
+        "canary": 0 if typed["no_canary"] else typed["canary"],
+        "parameters": typed["parameters"] or [],
+        "sharing": sharing(no_dedupe=typed["no_dedupe"], reuse=typed["reuse"]),
+        "terms": terms,
+    }
+    same = {part.name: typed[part.name] for part in fields(Wishes) if part.name not in made}
+    return Wishes(**same, **made)
 
 
 def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Delivery) -> int:
@@ -94,9 +119,11 @@ def _plan(
     obstacle = delivery.obstacle()
     if obstacle and (wishes.again or workspace.is_new(source, spec)):
         raise obstacle
-    planned = workspace.plan(
+    planned = plan_with(
+        workspace,
         source,
         spec,
+        wishes.terms,
         pace=pace,
         skip_bad_rows=wishes.bad_rows == "skip",
         again=wishes.again,
@@ -161,6 +188,8 @@ def parameter(text: str) -> tuple[str, Any]:
 
 def _say_which(planned: Planned, run: Run) -> None:
     before = planned.before
+    if planned.why is not None:
+        print(f"chosen: {planned.why}", file=sys.stderr)
     if not planned.is_new:
         rest = _RESTS.get(run.state, "is over; nothing is left to do")
         print(f"run {run.id} of {run.source!r} {rest} (--again starts anew)", file=sys.stderr)

@@ -16,10 +16,9 @@ from typing import NoReturn
 
 from .. import loops
 from ..core.model import Run
-from ..core.states import exit_code
 from ..datasets.sink import STDOUT, check_sink
 from ..engine.compare import begin
-from ..engine.events import Progress, Report
+from ..engine.events import Progress, Report, code_of
 from ..engine.workspace import Pace, Workspace, open_workspace
 from ..errors import OutputExists, UnknownRun, UsageError
 from ..settings import Settings, load
@@ -143,7 +142,7 @@ def work_on(workspace: Workspace, run: Run, *, pace: Pace, delivery: Delivery) -
     _tell(report, status, delivery, delivered, interrupted=interrupted, detached=detached)
     if delivered.failure is not None:
         raise delivered.failure
-    return INTERRUPTED if interrupted else exit_code(report.progress.status, report.progress.counts)
+    return INTERRUPTED if interrupted else code_of(report.progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,6 +201,8 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of these, how often nothing else of ours was waiting."""
     cancelled: bool = False
     """Whether we asked the provider to cancel it."""
+    rescued: bool = False
+    """Whether that was because what is left of it goes another way, to be done in time."""
     tries: int = 0
     """So often in a row the present step failed."""
     failing_since: datetime | None = None
@@ -295,6 +297,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """So many rows are answered in real time ahead of the others."""
     overflow: bool = False
     """Whether what does not fit through a rate limit in real time goes by batch."""
+    insists: bool = False
+    """Whether the caller named the executor: then batches are tried though they may be late."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,14 +55,15 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     """A tier that is not here is not offered, or nobody knows its price: never the list price."""
 
 
-def cost(usage: Usage, rates: Rates) -> float:
-    """Dollars for one request that used so much.
+def cost(usage: Usage, rates: Rates, *, calls: int = 1) -> float:
+    """Dollars for one request that used so much, or for so many `calls` together.
 
-    The sum over several requests is theirs only if none has a prompt so long that it costs more.
+    What is used by several is priced by the mean of their prompts: that is exact unless some of
+    them, and not all, are so long that they cost more.
     """
-    prompt = usage.tokens_in
+    prompt = usage.tokens_in / max(1, calls)
     plain = rates.tokens_in.at(prompt)
-    fresh = max(0, prompt - usage.cached - usage.written - usage.kept)
+    fresh = max(0, usage.tokens_in - usage.cached - usage.written - usage.kept)
     return (
         fresh * plain
         + usage.cached * _at(rates.cached, prompt, plain)

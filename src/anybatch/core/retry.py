@@ -54,7 +54,8 @@ def pause_before(attempt: int) -> timedelta:
 def next_factor(outcome: Outcome, batch: Batch, *, budgeted: bool) -> int | None:
     """The budget factor to try `outcome` again with, or None to leave it at that."""
     rule = OUTCOMES[outcome]
-    if batch.attempt >= rule.waves:
+    is_rescued = batch.remote is not None and batch.remote.rescued and outcome == "expired"
+    if batch.attempt >= rule.waves and not is_rescued:
         return None
     match rule.again:
         case "as_is":

@@ -146,8 +146,11 @@ def status_of(
     return "partial" if succeeded else "failed"
 
 
-def exit_code(status: RunStatus, counts: Mapping[Outcome, int]) -> int:
-    """The process's exit code: 0 ok, 3 partial, 4 failed, 6 ambiguous, 130 interrupted."""
+def exit_code(
+    status: RunStatus, counts: Mapping[Outcome, int], *, over_budget: bool = False
+) -> int:
+    """The process's exit code: 0 ok, 3 partial, 4 failed, 5 stopped for its budget, 6 ambiguous,
+    130 interrupted."""
     if counts.get("ambiguous", 0):
         return 6
     match status:
@@ -157,6 +160,8 @@ def exit_code(status: RunStatus, counts: Mapping[Outcome, int]) -> int:
             return 3
         case "failed":
             return 4
+        case "stopped" if over_budget:
+            return 5
         case "stopped":
             return 3 if counts.get("succeeded", 0) else 4
         case "running":

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from ..core.model import Batch, Failure, Json, Request, Result, Run
 from ..core.states import BatchStatus
 from ..effects import Probe
 from ..errors import StoreCorrupt
-from ..executors.executor import CallExecutor
+from ..executors.executor import CallExecutor, Record
 from ..store.files import damaged
 from ..store.journal import committed_lines
 from ..store.numbers import read_numbers
@@ -25,6 +26,7 @@ from ..wire.apis import wire_of
 from ..wire.jsonl import number_of
 from .answers import Reader
 from .recorder import Recorder
+from .spending import Allowance
 from .waves import numbers_path
 
 DRAIN = timedelta(seconds=4)
@@ -49,6 +51,8 @@ class Work:
     """Called in the event loop after each commit."""
     copies: Sequence[int] | None = None
     """How many rows share each request with another one before them; None: none does."""
+    tier_field: str | None = None
+    """The field of a body that asks for another tier in real time than the usual one."""
 
     def event(self, name: str, **fields: Any) -> Event:
         """Something that happens now."""
@@ -82,12 +86,22 @@ def claim(
     )
 
 
-async def answer(work: Work, batch: Batch, executor: CallExecutor, *, stop: asyncio.Event) -> None:
-    """Answer what is left of a claimed batch, and let it go."""
+async def answer(
+    work: Work,
+    batch: Batch,
+    executor: CallExecutor,
+    *,
+    stop: asyncio.Event,
+    allowance: Allowance | None = None,
+) -> None:
+    """Answer what is left of a claimed batch, as far as it may cost, and let it go."""
     reader = Reader(work.run.spec)
 
     async def ask(recorder: Recorder, requests: Iterator[Request]) -> None:
-        answering = executor.answer(requests, read=reader.read, record=recorder.record, stop=stop)
+        record: Record = recorder.record
+        if allowance is not None:
+            requests, record = allowance.of(requests), allowance.by(record)
+        answering = executor.answer(requests, read=reader.read, record=record, stop=stop)
         grace = DRAIN if executor.drains else timedelta()
         if not await until(answering, stop=stop, grace=grace):
             work.note_open_calls("batch.abandoned", recorder.batch)
@@ -167,15 +181,25 @@ def as_sent(
     work: Work, batch: Batch, requests: RequestFile, numbers: Iterable[int]
 ) -> Iterator[Request]:
     """The requests with these numbers, as `batch` sends them."""
-    if batch.budget_factor == 1:
+    asks_for_tier = batch.executor == "online" and batch.tier is not None
+    if batch.budget_factor == 1 and not asks_for_tier:
         return requests.read(numbers)
-    return (_with_budget(work, request, batch) for request in requests.read(numbers))
+    return (_as_sent(work, request, batch) for request in requests.read(numbers))
 
 
-def _with_budget(work: Work, request: Request, batch: Batch) -> Request:
+def _as_sent(work: Work, request: Request, batch: Batch) -> Request:
     api = work.run.spec.api
     body = wire_of(api).with_budget(api, request.body, factor=batch.budget_factor)
+    if batch.executor == "online" and batch.tier is not None and work.tier_field is not None:
+        body = with_field(body, work.tier_field, batch.tier)
     return replace(request, body=body)
+
+
+def with_field(body: bytes, name: str, value: str) -> bytes:
+    """`body` with this field, unless it has it already."""
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    fields.setdefault(name, msgspec.Raw(msgspec.json.encode(value)))
+    return msgspec.json.encode(fields)
 
 
 def numbers_of(store: Store, batch: Batch) -> "range | memoryview[int]":

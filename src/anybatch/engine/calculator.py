@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from ..core.model import Spec, Terms
+from ..core.terms import NO_TERMS
 from ..core.traffic import Traffic
 from ..errors import BadSettings
 from .measure import Measured, Out
-from .quotes import NO_TERMS, OWN_PACE, Quoted, open_to, quoted
+from .quotes import OWN_PACE, Quoted, open_to, quoted
 from .tariffs import tariff_of
 from .workspace import Pace, Workspace
 

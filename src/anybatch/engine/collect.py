@@ -172,8 +172,8 @@ class Collected:
             result = self._reader.read(request, Reply(status=line.status, body=line.body))
         else:
             outcome = line.outcome or "server_error"
-            if outcome == "cancelled" and not self._remote.cancelled:
-                outcome = "expired"  # by somebody else, or by the provider: it is still wanted
+            if outcome == "cancelled" and is_still_wanted(self._remote):
+                outcome = "expired"
             result = Result(n=request.n, outcome=outcome, failure=line.failure)
         return self._reader.as_returned(result, line)
 
@@ -223,6 +223,12 @@ _BY_CODE: dict[str, Outcome] = {
 }
 
 
+def is_still_wanted(remote: Remote) -> bool:
+    """Whether rows of a batch that was cancelled are asked again: somebody else did that, or the
+    provider, or we did to have them answered another way."""
+    return remote.rescued or not remote.cancelled
+
+
 _GIVEN_UP = ("expired", "cancelled", "exceeded")
 """How the words end for a batch of which not all was run."""
 
@@ -236,6 +242,8 @@ def outcome_of_unrun(remote: Remote) -> tuple[Outcome, Failure]:
         if not remote.bad_lines:
             return "bad_request", remote.failed[0]
         return "expired", Failure(message="not run: other lines of its batch were refused")
+    if remote.rescued:
+        return "expired", Failure(message="taken back from its batch, to be done in time")
     if remote.cancelled:
         return "cancelled", Failure(message="cancelled before it was run")
     if (remote.status or "").lower().endswith(_GIVEN_UP):

@@ -1,11 +1,15 @@
-"""A batch that its provider did not take for its size, or because too much waits there already."""
+"""A batch that its provider did not take for its size, or because too much waits there already; and
+one that goes another way.
+"""
 
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
-from ..core.model import Batch, Failure, Remote, Result, Run
+from ..core.model import Batch, ExecutorName, Failure, Remote, Result, Run, Tier
+from ..core.plan import Limits
 from ..core.quota import (
     Load,
     Measure,
@@ -102,29 +106,48 @@ def waiting_elsewhere(store: Store, run: Run, *, window: timedelta | None, now: 
     return store.waiting_elsewhere(run.queue, but=run.id, since=since)
 
 
+async def replan(
+    on: RemoteWork, batch: Batch, executor: ExecutorName, *, tier: Tier | None, most: int | None
+) -> None:
+    """Put batches that go another way, or smaller ones, in the place of one that was not sent."""
+    limits = on.limits_of(executor)
+    if most is not None:
+        limits = Limits(max_requests=most, distinct_sizes=limits.distinct_sizes)
+    told = {"executor": executor, "tier": tier, "most": most}
+    await _put(on, replace(batch, executor=executor, tier=tier), limits, "batch.replanned", told)
+
+
 async def _cut(on: RemoteWork, batch: Batch, measure: Measure, most: int) -> None:
     """Put smaller batches in the place of one that is too large for any quota."""
+    limits = smaller(on.executor.api.limits, batch.size, measure, most)
+    await _put(on, batch, limits, "batch.cut", {"measure": measure, "most": most})
+
+
+async def _put(
+    on: RemoteWork, batch: Batch, limits: Limits, name: str, told: dict[str, Any]
+) -> None:
+    """Put batches within `limits` in the place of a claimed one, that go as it is given."""
     path, remote = input_of(on.work, batch), remote_of(batch)
     # Noted before it is deleted: who dies in between must not submit what is no longer there.
-    batch = await save(on, batch, replace(remote, input_file=None))
-    try:
-        await take_away(on, path, uploads_of(remote))
-    except (Refused, TransportError) as e:
-        await note(on, "batch.uncleaned", batch=batch.id, files=uploads_of(remote), why=str(e))
-    pieces = await on_thread(on, partial(_pieces, on, batch, measure, most))
-    into = [piece.id for piece in pieces]
-    event = on.work.event("batch.cut", batch=batch.id, into=into, measure=measure, most=most)
+    if batch.remote is not None:
+        batch = await save(on, batch, replace(remote, input_file=None))
+        try:
+            await take_away(on, path, uploads_of(remote))
+        except (Refused, TransportError) as e:
+            await note(on, "batch.uncleaned", batch=batch.id, files=uploads_of(remote), why=str(e))
+    pieces = await on_thread(on, partial(_pieces, on, batch, limits))
+    event = on.work.event(name, batch=batch.id, into=[piece.id for piece in pieces], **told)
     await on_thread(on, partial(on.work.store.cut, batch, pieces, event=event))
     path.unlink(missing_ok=True)
 
 
-def _pieces(on: RemoteWork, batch: Batch, measure: Measure, most: int) -> list[Batch]:
-    store, limits = on.work.store, on.executor.api.limits
+def _pieces(on: RemoteWork, batch: Batch, limits: Limits) -> list[Batch]:
+    store = on.work.store
     return pieces_of(
         batch,
         act.numbers_of(store, batch),
         store.folder(batch.run_id),
-        limits=smaller(limits, batch.size, measure, most),
+        limits=limits,
         taken=[other.size for other in store.batches(batch.run_id)],
         probe=on.work.probe,
     )

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from ..core.model import Batch, Late, Run
+from ..core.budget import Purse, Spending
+from ..core.model import Batch, ExecutorName, Late, Run, Tier
 from ..core.quota import Load, Quota, held_by, load_of, total, waits_there
+from ..core.rescue import Again, Deadline, Direct, again, left_in, whole
 from ..core.retry import invalid_in_canary, left_to_retry, refusal_of, standing, tripped
 from ..core.states import OUTCOMES, Outcome
 from ..core.timing import Usual, is_news, lateness
@@ -56,6 +58,8 @@ class CancelRemote:
     """Ask the provider to end the batch."""
 
     batch: Batch
+    rescue: bool = False
+    """Whether what it leaves goes another way, to be done in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,17 @@ class Clean:
     """Delete what the provider still keeps of the batch: all of it is here."""
 
     batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replan:
+    """Claim the batch, of which nothing was sent, and put others with its requests in its place."""
+
+    batch: Batch
+    executor: ExecutorName
+    tier: Tier | None = None
+    most: int | None = None
+    """So many requests in each at most; None: as its executor takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +120,7 @@ class Finish:
 LISTED_FROM = 5
 """So many batches are worth a look at a provider's list instead of one each."""
 
-Remotely = Submit | Recover | CancelRemote | Collect | Clean
+Remotely = Submit | Recover | CancelRemote | Collect | Clean | Replan
 """The steps of a batch that goes through a provider's batch API, but for looking at it."""
 
 Action = Answer | Cancel | Remotely | Poll | Alert | Retry | Stop | Leave | Finish
@@ -149,6 +164,16 @@ class Snapshot:
     longest_pause: timedelta = LONGEST_PAUSE
     began: datetime | None = None
     """When this process began to work on the run."""
+    purse: Purse | None = None
+    """What may be spent; None: as much as it takes."""
+    unpriced: str | None = None
+    """Why a budget that there is cannot be held; None: it can, or there is none."""
+    least: Mapping[str, float] = field(default_factory=dict)
+    """What the next call of a batch may cost, where that is known to be more than others'."""
+    direct: Direct | None = None
+    """How fast rows are answered in real time; None: nobody knows."""
+    overflows: bool = False
+    """Whether real time has to wait so long for its rate limits that the rest goes by batch."""
 
     def is_past(self, moment: datetime, now: datetime) -> bool:
         """Whether what was put off until `moment` is due: a clock may have been set back since."""
@@ -175,8 +200,10 @@ def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
         # What a provider has taken is paid for: it is waited for and fetched before we stop.
         taken = [batch for batch in unanswered if _is_taken(batch)]
         if taken and not _none_gets_through(taken, now, seen):
-            return _steps([*taken, *uncleaned], now, seen)
+            return _steps([*taken, *uncleaned], now, seen, as_it_is=True)
         return _last(Stop(why=_of_refusal(cause)), uncleaned, now, seen)
+    if seen.unpriced is not None and unanswered and not any(map(_is_taken, unanswered)):
+        return _last(Stop(why=seen.unpriced), uncleaned, now, seen)
     if seen.run.canary and not _are_others_sent(seen):
         canary = [batch for batch in seen.batches if batch.first < seen.run.canary]
         if not all(map(_is_answered, canary)):
@@ -186,11 +213,19 @@ def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
             cause = refusal_of(canary)
             why = _of_canary(*bad) if cause is None else _of_refusal(cause)
             return _last(Stop(why=why), uncleaned, now, seen)
+    if unanswered and any(_waits_for_a_rescue(batch, seen) for batch in seen.batches):
+        return [Retry()]
     if unanswered:
         return _attempts([*unanswered, *uncleaned], now, seen)
     if any(left_to_retry(batch, budgeted=seen.run.budgeted) for batch in seen.batches):
         return [Retry()]
     return _last(Finish(), uncleaned, now, seen)
+
+
+def _waits_for_a_rescue(batch: Batch, seen: Snapshot) -> bool:
+    """Whether rows were taken back from it to be done in time: they do not wait for others."""
+    is_rescued = batch.remote is not None and batch.remote.rescued and _is_answered(batch)
+    return is_rescued and bool(left_to_retry(batch, budgeted=seen.run.budgeted))
 
 
 def _last(
@@ -205,7 +240,22 @@ def _attempts(batches: list[Batch], now: datetime, seen: Snapshot) -> list[Actio
     unanswered = [batch for batch in batches if not _is_answered(batch)]
     if _none_gets_through(unanswered, now, seen):
         return [Stop(why=_of_failing(unanswered))]
-    return _steps(batches, now, seen)
+    actions = _steps(batches, now, seen)
+    if seen.purse is not None and not actions and not any(map(_is_uncleaned, batches)):
+        return _unaffordable(unanswered, now, seen)
+    return actions
+
+
+def _unaffordable(unanswered: list[Batch], now: datetime, seen: Snapshot) -> list[Action]:
+    """What is done where the budget leaves nothing to be sent: a part of a batch, or no more."""
+    money = Spending(seen.purse, seen.batches, seen.least)
+    for batch in unanswered:
+        if not _is_free(batch, now, seen) or _is_taken(batch) or money.lets(batch, takes=False):
+            return []
+    cut = [(batch, most) for batch in unanswered if (most := money.part_of(batch))]
+    for batch, most in cut[:1]:
+        return [Replan(batch=batch, executor="batch", tier=batch.tier, most=most)]
+    return [Stop(why=money.why_stopped(unanswered))]
 
 
 def _none_gets_through(batches: list[Batch], now: datetime, seen: Snapshot) -> bool:
@@ -259,11 +309,20 @@ def _wind_up(seen: Snapshot, now: datetime) -> list[Action]:
 
 
 def _steps(
-    batches: list[Batch], now: datetime, seen: Snapshot, *, ending: bool = False
+    batches: list[Batch],
+    now: datetime,
+    seen: Snapshot,
+    *,
+    ending: bool = False,
+    as_it_is: bool = False,
 ) -> list[Action]:
-    """The next step of each batch that is due and free, as many as this process can take."""
+    """The next step of each batch that is due and free, as many as this process can take.
+
+    With `as_it_is`, each stays where it is, however late.
+    """
     free, under_way = seen.free, Counter(seen.under_way)
     held = held_back(seen, now)
+    money, by = Spending(seen.purse, seen.batches, seen.least), _deadline(seen, now)
     actions: list[Action] = []
     waiting: list[Batch] = []
     not_yet: list[Batch] = []
@@ -272,6 +331,8 @@ def _steps(
             continue
         late = None if seen.looking else _unsaid(batch, now, seen)
         action = _ending(batch) if ending else next_step(batch)
+        if not (ending or as_it_is):
+            action = _instead(action, seen, money, by, held=batch.id in held) or action
         if late is not None:
             actions.append(Alert(batch=batch, late=late))
         elif isinstance(action, Poll):
@@ -279,16 +340,62 @@ def _steps(
         elif not (_is_due(batch, now, seen) or _is_at_once(action)):
             continue
         elif isinstance(action, Answer | Cancel):
+            if isinstance(action, Answer) and not money.lets(batch, takes=free > 0):
+                continue
             free -= 1
             actions += [action] if free >= 0 else []
         elif not (isinstance(action, Submit) and batch.id in held):
+            goes = under_way[type(action)] < STEPS_AT_ONCE
+            if isinstance(action, Submit) and not money.lets(batch, takes=goes):
+                continue
             under_way[type(action)] += 1
-            actions += [action] if under_way[type(action)] <= STEPS_AT_ONCE else []
+            actions += [action] if goes else []
     if waiting and not seen.looking:
         # A list tells of all at once: then none needs a look of its own a moment later.
         listed = len(waiting) + len(not_yet) >= LISTED_FROM
         actions.append(Poll(batches=(*waiting, *(not_yet if listed else ()))))
     return actions
+
+
+def _deadline(seen: Snapshot, now: datetime) -> Deadline | None:
+    """By when the run is to be done, and what there is to go by; None: nobody said, or knows."""
+    if seen.direct is None or seen.run.terms.by is None:
+        return None
+    return Deadline(
+        by=seen.run.terms.by,
+        insists=seen.run.terms.insists,
+        direct=seen.direct,
+        left=left_in(seen.batches, budgeted=seen.run.budgeted),
+        takes=whole(seen.usual, seen.window),
+        now=now,
+    )
+
+
+def _instead(
+    action: Action, seen: Snapshot, money: Spending, by: Deadline | None, *, held: bool
+) -> CancelRemote | Replan | None:
+    """What is done about a batch instead, so that the run is done in time; None: nothing."""
+    match action:
+        case Answer(batch=batch) if seen.overflows and _may_overflow(batch):
+            return Replan(batch=batch, executor="batch")
+        case Submit(batch=batch) if by is not None and not batch.answered:
+            if by.is_too_near(held=held) and money.spares(batch, by.tier):
+                return Replan(batch=batch, executor="online", tier=by.tier)
+        case Poll(batches=(batch,)) if by is not None:
+            if by.is_missed_by(batch) and money.spares(batch, by.tier):
+                return CancelRemote(batch=batch, rescue=True)
+    return None
+
+
+def _may_overflow(batch: Batch) -> bool:
+    """Whether nothing of a batch that is to be answered in real time was asked yet."""
+    return batch.executor == "online" and batch.status == "planned" and not batch.answered
+
+
+def way_again(batch: Batch, outcome: Outcome, seen: Snapshot, now: datetime) -> Again | None:
+    """How the next wave asks for rows of `batch` again; None: as rows usually go."""
+    money = Spending(seen.purse, seen.batches, seen.least)
+    return again(batch, outcome, by=_deadline(seen, now), money=money)
 
 
 def _is_at_once(action: Action) -> bool:

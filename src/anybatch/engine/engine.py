@@ -5,7 +5,7 @@ Any number of processes may run it over one store. They meet only in the databas
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +30,7 @@ from ..store.copies import copies_of
 from ..store.store import Store
 from . import act, remote
 from .act import Work
+from .bounds import UNBOUNDED, Bounds
 from .crowding import waiting_elsewhere
 from .decide import (
     LONGEST_PAUSE,
@@ -45,17 +46,20 @@ from .decide import (
     Poll,
     Recover,
     Remotely,
+    Replan,
     Retry,
     Snapshot,
     Stop,
     Submit,
     decide,
     held_back,
+    way_again,
 )
 from .events import SET_ASIDE, Progress, progress, set_aside
+from .spending import Spending
 from .steps import RemoteWork
 from .waiting import waiting_for
-from .waves import due_again, plan_wave
+from .waves import due_again, in_time, plan_wave
 
 _LOOK_EVERY = timedelta(seconds=1)
 _REPORT_EVERY = timedelta(milliseconds=100)
@@ -63,6 +67,8 @@ _AT_ONCE = 2
 """Batches under way in one process: one fills the gap while the other's stragglers end."""
 _LEARN_EVERY = timedelta(minutes=1)
 """So often it is read how long batches take at a provider."""
+_OVERFLOW_AFTER = timedelta(minutes=10)
+"""What takes longer in real time, for its rate limits, goes by batch if that is asked for."""
 
 _STATUS: Mapping[type[Remotely], BatchStatus] = {
     Submit: "submitting",
@@ -70,6 +76,7 @@ _STATUS: Mapping[type[Remotely], BatchStatus] = {
     CancelRemote: "running",
     Collect: "ended",
     Clean: "collected",
+    Replan: "submitting",
 }
 """The status under which a batch is claimed for each step."""
 
@@ -102,6 +109,10 @@ class Engine:
     lease: timedelta
     search: timedelta
     at_provider: AtProvider = AtProvider()
+    bounds: Callable[[Run, Sequence[Batch]], Bounds] = lambda run, batches: UNBOUNDED
+    """What holds a run back or drives it on, which may change while it goes on."""
+    tier_field: str | None = None
+    """The field of a body that asks for another tier in real time than the usual one."""
     probe: Probe = unwatched
     on_progress: Callable[[Progress], None] = lambda progress: None
 
@@ -157,6 +168,8 @@ class _Fulfilment:
         """What waits at the provider of other runs."""
         self._usual: Mapping[str, Usual] = {}
         self._learns_at = 0.0
+        self._bounds = UNBOUNDED
+        self._spending = Spending(lambda: self._seen.values())
         self._held: Mapping[str, Quota] = {}
         """The batches that may not be submitted yet, each with the limit it waits for."""
         self._set_aside = 0
@@ -174,6 +187,7 @@ class _Fulfilment:
             probe=engine.probe,
             committed=self._committed,
             copies=copies_of(engine.store.folder(run.id), run),
+            tier_field=engine.tier_field,
         )
 
     async def go(self) -> Run:
@@ -227,6 +241,7 @@ class _Fulfilment:
         if news != self._news:
             self._news = news
             await self._on_thread(self._read)
+        self._spending.look(self._bounds.purse)
         if self._run.spec.executor == "batch" and self._clock.monotonic() >= self._learns_at:
             self._learns_at = self._clock.monotonic() + _LEARN_EVERY.total_seconds()
             await self._on_thread(self._learn)
@@ -239,6 +254,10 @@ class _Fulfilment:
             self._set_aside = set_aside(self._store.events(self._run.id, *SET_ASIDE))
         if self._run.spec.executor == "batch":
             self._read_of_provider()
+        self._bind()
+
+    def _bind(self) -> None:
+        self._bounds = self._engine.bounds(self._run, tuple(self._seen.values()))
 
     def _learn(self) -> None:
         self._usual = usual_of(self._store.timings(self._run.queue))
@@ -267,7 +286,20 @@ class _Fulfilment:
             looks=self._looks,
             longest_pause=max(LONGEST_PAUSE, self._engine.search),
             began=self._began,
+            purse=self._bounds.purse,
+            unpriced=self._bounds.unpriced,
+            least=self._spending.least,
+            direct=self._bounds.direct,
+            overflows=self._overflows(),
         )
+
+    def _overflows(self) -> bool:
+        """Whether what is left takes too long in real time, by the rate limits that are known."""
+        if not self._run.terms.overflow or self._executor is None:
+            return False
+        left = [b for b in self._seen.values() if b.executor == "online" and not b.answered]
+        requests, tokens = sum(b.size for b in left), sum(b.tokens for b in left)
+        return self._executor.takes(requests, tokens) > _OVERFLOW_AFTER.total_seconds()
 
     async def _act(self, action: Action, tasks: asyncio.TaskGroup) -> None:
         match action:
@@ -280,7 +312,7 @@ class _Fulfilment:
             case Alert(batch=batch, late=late):
                 tell = partial(remote.alert, self._work, late)
                 await self._take(Alert, batch, tasks, tell, status=batch.status)
-            case Submit() | Recover() | CancelRemote() | Collect() | Clean():
+            case Submit() | Recover() | CancelRemote() | Collect() | Clean() | Replan():
                 await self._take_step(action, tasks)
             case Poll(batches=batches):
                 on = await self._remotely()
@@ -302,7 +334,8 @@ class _Fulfilment:
         return self._executor
 
     async def _answer(self, executor: CallExecutor, batch: Batch) -> None:
-        await act.answer(self._work, batch, executor, stop=self._halt)
+        with self._spending.allowed(batch) as allowance:
+            await act.answer(self._work, batch, executor, stop=self._halt, allowance=allowance)
 
     async def _remotely(self) -> RemoteWork:
         """What steps at a provider need; connections are opened at the first one."""
@@ -312,6 +345,7 @@ class _Fulfilment:
             work=self._work,
             executor=self._batches,
             jitter=self._engine.jitter,
+            limits_of=self._engine.limits_of,
             search=self._engine.search,
             usual=self._usual,
             looked=self._looked,
@@ -357,6 +391,9 @@ class _Fulfilment:
             self._news = None  # what we saw of it is no longer so
             return
         self._seen[claimed.id] = claimed
+        if batch.owner is not None and batch.window:
+            await self._on_thread(self._bind)  # what the dead may have spent is known now
+        self._spending.look(self._bounds.purse)
         task = tasks.create_task(self._own(claimed, work))
         self._ours[claimed.id] = _Ours(claimed, task, step)
 
@@ -373,12 +410,13 @@ class _Fulfilment:
         await self._on_thread(note)
 
     def _plan_wave(self) -> None:
+        seen, now = self._snapshot(), self._clock.now()
         planned = plan_wave(
             self._run,
             self._store,
-            due_again(self._run),
+            in_time(due_again(self._run), lambda batch, why: way_again(batch, why, seen, now)),
             limits_of=self._engine.limits_of,
-            now=self._clock.now(),
+            now=now,
             probe=self._engine.probe,
         )
         if planned:

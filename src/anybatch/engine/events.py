@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..core.budget import is_over
 from ..core.ledger import Cost
 from ..core.model import Batch, Counts, Run, Usage
 from ..core.retry import rows, standing
-from ..core.states import RunStatus, status_of
+from ..core.states import RunStatus, exit_code, status_of
 from ..store.store import Event
 
 
@@ -73,6 +74,11 @@ def progress(
         late=tuple(line for batch in seen if (line := late_line(batch)) is not None),
         set_aside=set_aside,
     )
+
+
+def code_of(look: Progress) -> int:
+    """The exit code of a process that leaves a run like this."""
+    return exit_code(look.status, look.counts, over_budget=is_over(look.run.why))
 
 
 def declined(run: Run) -> Counts:

@@ -13,11 +13,12 @@ from hashlib import blake2b
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from ..core.model import Api, Batch, Row, Run, Spec
+from ..core.model import Api, Batch, Row, Run, Spec, Terms, Tier
 from ..core.offers import Quote
 from ..core.retry import CANARY, CANARY_FROM
 from ..core.template import (
@@ -45,7 +46,7 @@ from ..wire.apis import budget_of, wire_of
 from .events import REUSED
 from .reuse import Taken, reused_batch
 from .sharing import EQUAL_ONCE, Sharing, share
-from .waves import first_wave
+from .waves import before_overflow, first_wave
 
 PREFIX_BYTES = 1024
 TOOL = "anybatch"
@@ -53,6 +54,17 @@ TOOL = "anybatch"
 _TOLD = 20
 """So many earlier runs are named whose answers were taken over."""
 _ENCODER = msgspec.json.Encoder()
+
+
+class Chosen(NamedTuple):
+    """How a run goes whose requests are written."""
+
+    run: Run
+    tier: Tier | None = None
+    """None: the usual one of its executor."""
+    quote: Quote | None = None
+    why: str | None = None
+    """In a line, where something was chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +88,9 @@ class Intake:
     """Says what a run will cost whose requests are written; None: nobody can say."""
     sharing: Sharing = EQUAL_ONCE
     """Which rows need no request of their own."""
+    choose: Callable[[Run], Chosen] | None = None
+    """Says how such a run goes; None: as it was asked."""
+    terms: Terms = Terms()
 
 
 def plan(
@@ -97,7 +112,11 @@ def plan(
     begin(intake, folder)
     try:
         run, taken = _write(intake, source, spec, data=data, run_id=run_id, now=now)
-        standing = add(intake, run, taken)
+        standing = _known(intake, run)
+        if standing is None:
+            chosen = Chosen(run) if intake.choose is None else intake.choose(run)
+            run = chosen.run
+            standing = add(intake, run, taken, chosen)
     except Exception:
         forget(folder)
         raise
@@ -120,6 +139,13 @@ def _of_reuse(taken: Taken, now: datetime) -> Event:
     usage = msgspec.to_builtins(taken.usage)
     fields = {"requests": len(taken.rows), "usage": usage, "runs": taken.runs[:_TOLD]}
     return Event(at=now, name=REUSED, fields=fields)
+
+
+def _known(intake: Intake, run: Run) -> Run | None:
+    """A run that asked the same, before it is chosen how this one goes: its terms are others."""
+    if intake.choose is None or intake.again:
+        return None
+    return intake.store.same_run(run.fingerprint)
 
 
 def begin(intake: Intake, folder: Path) -> None:
@@ -154,7 +180,7 @@ def _mark_of(folder: Path) -> Path:
     return folder.with_name(folder.name + PLANNING)
 
 
-def add(intake: Intake, run: Run, taken: Taken | None = None) -> Run:
+def add(intake: Intake, run: Run, taken: Taken | None = None, chosen: Chosen | None = None) -> Run:
     """Write down `run`, its batches and what was `taken` over; the run that stands, which may be an
     older one."""
     folder = intake.store.folder(run.id)
@@ -165,15 +191,21 @@ def add(intake: Intake, run: Run, taken: Taken | None = None) -> Run:
         limits=provider.limits_of(executor),
         group_prefixes=provider.groups_prefixes and executor != "batch",
         probe=intake.probe,
-        canary=run.canary,
+        canary=_ahead(run),
         count=run.to_send,
     )
     batches = [replace(batch, executor=executor) for batch in batches]
+    if executor == "batch" and run.terms.overflow:
+        batches = before_overflow(run.id, folder, limits=provider.limits, count=run.to_send)
+    elif executor == "batch" and run.terms.preview:
+        batches = [_previewed(batch, run.terms) for batch in batches]
+    elif chosen is not None:
+        batches = [replace(batch, tier=chosen.tier) for batch in batches]
     if taken is not None:
         batches.append(_reused(run, taken, folder, part=len(batches)))
     fsync_folder(folder, probe=intake.probe)
     fsync_folder(folder.parent, probe=intake.probe)
-    quote = intake.quote(run)
+    quote = intake.quote(run) if chosen is None or chosen.quote is None else chosen.quote
     return intake.store.add_run(run, batches, quote=quote, unless_same=not intake.again)
 
 
@@ -182,6 +214,16 @@ def _reused(run: Run, taken: Taken, folder: Path, *, part: int) -> Batch:
     shared = copies_of(folder, run)
     copies = 0 if shared is None else sum(shared[batch.first :])
     return replace(batch, copies={"succeeded": copies} if copies else {})
+
+
+def _ahead(run: Run) -> int:
+    """So many of the first rows are a batch of their own."""
+    preview = run.terms.preview if run.spec.executor == "batch" else 0
+    return preview if 0 < preview < run.to_send else run.canary
+
+
+def _previewed(batch: Batch, terms: Terms) -> Batch:
+    return replace(batch, executor="online") if batch.first < terms.preview else batch
 
 
 def sweep(store: Store) -> None:
@@ -321,6 +363,7 @@ def _write(
         budgeted=budgeted,
         account=intake.account,
         keep_remote=intake.keep_remote,
+        terms=intake.terms,
     )
     return _shared(intake, run, looked.result())
 
@@ -345,6 +388,9 @@ def _canary(intake: Intake, spec: Spec, total: int) -> int:
         return 0
     wanted = CANARY if total > CANARY_FROM else 0
     canary = wanted if intake.canary is None else intake.canary
+    if intake.terms.preview:
+        # These rows are the first to go, and tell as much.
+        canary = min(canary, intake.terms.preview)
     return canary if canary < total else 0
 
 

@@ -10,8 +10,11 @@ from math import ceil
 
 from ..core.model import ExecutorName, Spec, Terms
 from ..core.offers import Choice, Duration, NoOffer, Offer, Unpriced, Way, choose, offers
+from ..core.pace import latency_s, seconds_by
 from ..core.price import Tariff, Workload
 from ..core.quota import Load, Quota, is_over, reason
+from ..core.rescue import FLEX_TIMES, P95
+from ..core.terms import NO_TERMS
 from ..core.timing import Usual
 from ..datasets.source import Source
 from ..providers.caching import Cache, cache_of
@@ -25,15 +28,10 @@ from .workspace import Pace, Workspace
 
 _CACHED_FROM = 3
 """So many requests have to read what one has written before it is worth the trouble."""
-_FLEX_TIMES = 4
-"""About so many times as long as in real time takes what is sent by flex; nobody promises more."""
-_P95 = 1.5
-"""By so much more than reckoned real-time work may take."""
 _UNKNOWN = timedelta(hours=24)
 """What a batch is given that nobody promises anything of."""
 
 
-NO_TERMS = Terms()
 OWN_PACE = Pace()
 
 
@@ -166,7 +164,7 @@ def ways(
     yield Way(tier="standard", executor="online"), takes, waits
     if worth_it:
         yield Way(tier="standard", executor="online", cached="warm"), takes, waits
-    if "flex" in tariff.tiers:
+    if "flex" in tariff.tiers and provider.sends("flex", spec.api):
         yield Way(tier="flex", executor="online"), _by_flex(takes), waits
     if provider.batch is None or spec.api not in provider.batch.apis:
         return
@@ -186,29 +184,19 @@ def _is_worth_caching(work: Workload, cache: Cache | None, model: str) -> bool:
 
 def _in_real_time(work: Workload, provider: Provider) -> tuple[Duration, tuple[str, ...]]:
     """By the limits that are known; the slowest one counts."""
-    each = _latency_s(work.out)
-    seconds = {f"{provider.concurrency} at once": work.requests * each / provider.concurrency}
-    if provider.rpm is not None:
-        seconds[f"{provider.rpm:,} requests a minute"] = work.requests / provider.rpm * 60
-    if provider.tpm is not None:
-        tokens = work.tokens_in + work.tokens_out
-        seconds[f"{provider.tpm:,} tokens a minute"] = tokens / provider.tpm * 60
+    each = latency_s(work.out)
+    seconds = seconds_by(work, concurrency=provider.concurrency, rpm=provider.rpm, tpm=provider.tpm)
     limit, total = max(seconds.items(), key=lambda each: each[1])
     takes = timedelta(seconds=ceil(total + each))
     known = provider.rpm is not None or provider.tpm is not None
     waits = (limit,) if known and total > 60 else ()
-    return Duration(p50=takes, p95=takes * _P95, source=f"reckoned from {limit}"), waits
-
-
-def _latency_s(out: float) -> float:
-    """About how long one answer takes: a second until it begins, then 60 tokens a second."""
-    return 1 + out / 60
+    return Duration(p50=takes, p95=takes * P95, source=f"reckoned from {limit}"), waits
 
 
 def _by_flex(real_time: Duration) -> Duration:
     return Duration(
-        p50=real_time.p50 * _FLEX_TIMES,
-        p95=real_time.p95 * _FLEX_TIMES,
+        p50=real_time.p50 * FLEX_TIMES,
+        p95=real_time.p95 * FLEX_TIMES,
         source="real time, four times over: flex waits for what others leave",
     )
 

@@ -24,7 +24,7 @@ from ..wire.batch import RemoteBatch
 from . import act
 from .act import Work
 from .collect import Collected
-from .crowding import too_large, too_much
+from .crowding import replan, too_large, too_much
 from .decide import (
     LISTED_FROM,
     CancelRemote,
@@ -32,6 +32,7 @@ from .decide import (
     Collect,
     Recover,
     Remotely,
+    Replan,
     Submit,
     may_lie_there,
 )
@@ -79,12 +80,14 @@ async def take(on: RemoteWork, action: Remotely, batch: Batch) -> None:
             await _submit(on, batch)
         case Recover():
             await _recover(on, batch)
-        case CancelRemote():
-            await _cancel(on, batch)
+        case CancelRemote(rescue=rescue):
+            await _cancel(on, batch, rescue=rescue)
         case Collect():
             await _collect(on, batch)
         case Clean():
             await _clean(on, batch)
+        case Replan(executor=executor, tier=tier, most=most):
+            await replan(on, batch, executor, tier=tier, most=most)
         case _:
             assert_never(action)
 
@@ -350,10 +353,11 @@ def _is_news(seen: RemoteBatch, known: Remote) -> bool:
     )
 
 
-async def _cancel(on: RemoteWork, batch: Batch) -> None:
+async def _cancel(on: RemoteWork, batch: Batch, *, rescue: bool) -> None:
     """Ask for an end; what was run until then is fetched when it has come.
 
-    Where that is refused it is looked at all the same: it may end by itself.
+    With `rescue`, what was not is asked again. Where that is refused it is looked at all the same:
+    it may end by itself.
     """
     remote = remote_of(batch)
     assert remote.id is not None
@@ -367,8 +371,9 @@ async def _cancel(on: RemoteWork, batch: Batch) -> None:
         else:
             await _seen(on, batch, seen, why=f"it cannot be cancelled: {refused}")
         return
-    await note(on, "batch.cancelled", batch=batch.id, remote=remote.id)
-    await _seen(on, replace(batch, remote=replace(remote, cancelled=True)), seen)
+    await note(on, "batch.cancelled", batch=batch.id, remote=remote.id, rescue=rescue)
+    cancelled = replace(remote, cancelled=True, rescued=rescue)
+    await _seen(on, replace(batch, remote=cancelled), seen)
 
 
 async def _seen(on: RemoteWork, batch: Batch, seen: RemoteBatch, *, why: str | None = None) -> None:

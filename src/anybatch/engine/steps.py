@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ..core.marks import upload_name
 from ..core.model import Batch, Remote, Request, Result
+from ..core.plan import LimitsOf
 from ..core.states import Outcome
 from ..core.timing import Timing, Usual
 from ..executors.batch import BatchExecutor
@@ -37,6 +38,7 @@ class RemoteWork:
     work: Work
     executor: BatchExecutor
     jitter: Callable[[], float]
+    limits_of: LimitsOf
     search: timedelta
     """So long a submission whose answer was lost is looked for."""
     usual: Mapping[str, Usual] = field(default_factory=dict)

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zlib import crc32
 
 import msgspec
 from msgspec.structs import replace
 
-from ..core.model import Batch, Counts, ExecutorName, Run, Spec
+from ..core.model import Batch, Counts, ExecutorName, Run, Spec, Tier
 from ..core.plan import Limits, LimitsOf, cut
 from ..core.quota import BYTES_PER_TOKEN
+from ..core.rescue import Again
 from ..core.retry import BATCH_WAVES, next_factor, pause_before, summed
 from ..core.states import COME_BACK_FOR, Outcome
 from ..effects import Probe
@@ -30,7 +31,13 @@ class Take(NamedTuple):
 
     attempt: int
     factor: int
+    executor: ExecutorName | Literal[""] = ""
+    """Empty: as requests usually go at this attempt."""
+    tier: Tier | Literal[""] = ""
+    """Empty: the usual one."""
 
+
+_FIRST_TO_OVERFLOW = 20
 
 Choose = Callable[[Batch, Outcome], Take | None]
 """Whether the results of `batch` with this outcome go into the next wave, and how."""
@@ -44,6 +51,19 @@ def due_again(run: Run) -> Choose:
         return None if factor is None else Take(batch.attempt + 1, factor)
 
     return choose
+
+
+def in_time(choose: Choose, again: Callable[[Batch, Outcome], Again | None]) -> Choose:
+    """The same, of batches that are over, going as `again` says."""
+
+    def chosen(batch: Batch, outcome: Outcome) -> Take | None:
+        take = choose(batch, outcome) if batch.status in ("collected", "cleaned") else None
+        way = None if take is None else again(batch, outcome)
+        if take is None or way is None:
+            return take
+        return take._replace(executor=way.executor, tier=way.tier or "")
+
+    return chosen
 
 
 def after_fix(batch: Batch, outcome: Outcome) -> Take | None:
@@ -104,6 +124,27 @@ def first_wave(
             )
             for part, (first, size) in enumerate(_placed(sizes))
         ]
+
+
+def before_overflow(run_id: str, folder: Path, *, limits: Limits, count: int) -> list[Batch]:
+    """Batches for real time, each twice as large as the one before it: so what of them does not fit
+    through its rate limits goes by few."""
+    with RequestFile(folder) as requests:
+        return [
+            replace(
+                _planned(run_id, part=part, first=first, size=size),
+                tokens=_tokens(_bytes_of(requests, first, size)),
+            )
+            for part, (first, size) in enumerate(_placed(_growing(count, limits)))
+        ]
+
+
+def _growing(count: int, limits: Limits) -> Iterator[int]:
+    size = _FIRST_TO_OVERFLOW
+    while count:
+        yield min(size, count, limits.max_requests)
+        count -= min(size, count, limits.max_requests)
+        size *= 2
 
 
 def _bytes_of(requests: RequestFile, first: int, size: int) -> int:
@@ -181,12 +222,12 @@ def pieces_of(
 ) -> list[Batch]:
     """Planned batches that hold the requests of `batch`, these `numbers`, among them.
 
-    Each is within `limits`, whose bytes are those of the requests alone. Sizes that are `taken` are
-    left out where sizes have to be distinct.
+    Each is within `limits`. Sizes that are `taken` are left out where sizes have to be distinct.
     """
     with RequestFile(folder) as requests:
         entries = (entry for n in numbers for entry in requests.entries(n, 1))
-        lengths = array("Q", (length + 1 for _, length, _, _ in entries))
+        overhead = limits.overhead + 1
+        lengths = array("Q", (length + overhead for _, length, _, _ in entries))
     pieces = []
     for place, (start, size) in enumerate(_placed(cut(lengths, limits, taken=taken))):
         piece = replace(
@@ -196,6 +237,8 @@ def pieces_of(
             attempt=batch.attempt,
             budget_factor=batch.budget_factor,
             executor=batch.executor,
+            tier=batch.tier,
+            stage=batch.stage,
             tokens=_tokens(sum(lengths[start : start + size])),
         )
         if not batch.ordered:
@@ -297,7 +340,7 @@ def _wave(
     with RequestFile(folder) as requests:
         for take, numbers in sorted(groups.items()):
             ordered = array("I", sorted(numbers))
-            executor = executor_for(run.spec, attempt=take.attempt)
+            executor = take.executor or executor_for(run.spec, attempt=take.attempt)
             limits = limits_of(executor)
             cuts = _cut_listed(
                 run.id, folder, ordered, requests, limits, probe, wave=run.wave + 1, part=part
@@ -310,5 +353,6 @@ def _wave(
                     budget_factor=take.factor,
                     due=due,
                     executor=executor,
+                    tier=take.tier or None,
                 )
                 part += 1

@@ -14,10 +14,11 @@ from msgspec import structs
 
 from ..clock import Clock, SystemClock
 from ..core.ids import custom_id
-from ..core.model import WORDLESS, Batch, ExecutorName, Queue, Request, Result, Run, Spec
+from ..core.model import Batch, ExecutorName, Queue, Request, Result, Run, Spec, Terms
 from ..core.plan import Limits
 from ..core.quota import Quota
 from ..core.states import COME_BACK_FOR, TRIPPING, Outcome
+from ..core.terms import NO_TERMS
 from ..core.timing import Usual, usual_of
 from ..datasets.sink import open_sink
 from ..datasets.source import Source
@@ -39,13 +40,15 @@ from ..store.requests import RequestFile
 from ..store.rows import read_rows
 from ..store.sqlite import SqliteStore
 from ..store.store import Store
+from .bounds import bounds_in, patient, tier_field_of
 from .crowding import waiting_elsewhere
 from .decide import Snapshot, held_back, may_lie_there
+from .defaults import with_defaults
 from .delivery import joined_rows, layout_of, results
 from .engine import AtProvider, Engine
 from .estimates import quote_of_intake
 from .events import SET_ASIDE, Progress, Report, progress, repeated, set_aside, were_late
-from .intake import Intake, changed, fingerprint, parts_of, plan
+from .intake import Chosen, Intake, changed, fingerprint, parts_of, plan
 from .ledger import cost_of
 from .readymade import ReadyRun
 from .sharing import EQUAL_ONCE, Sharing
@@ -84,6 +87,8 @@ class Planned(NamedTuple):
     changed: list[str]
     """What differs from the last run of the same source, where there is one and this one is new."""
     before: Run | None
+    why: str | None = None
+    """How it goes and why so, where that was chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +143,7 @@ class Workspace:
     def completed(self, spec: Spec, provider: Provider) -> Spec:
         """`spec` with what `provider` makes of what it leaves open. Raises UsageError for what the
         provider does not take."""
-        completed = _with_defaults(spec, provider)
+        completed = with_defaults(spec, provider)
         self.check_spec(provider, completed)
         return completed
 
@@ -193,10 +198,15 @@ class Workspace:
         canary: int | None = None,
         keep_remote: bool = False,
         sharing: Sharing = EQUAL_ONCE,
+        terms: Terms = NO_TERMS,
+        choose: Callable[[Run], Chosen] | None = None,
     ) -> Planned:
-        """The run that asks `spec` of `source`: a known one, or a new one with all its requests."""
+        """The run that asks `spec` of `source`: a known one, or a new one with all its requests.
+
+        A new one has these `terms`, and goes as `choose` says: see `choosing.plan_with`.
+        """
         provider = self.provider_of(spec, pace)
-        spec = _with_defaults(spec, provider)
+        spec = with_defaults(spec, provider)
         self.check(provider, spec)
         before = self.store.latest_of(source.name)
         intake = Intake(
@@ -207,8 +217,10 @@ class Workspace:
             skip_bad_rows=skip_bad_rows,
             again=again,
             canary=canary,
-            account=self._account(provider) if spec.executor == "batch" else None,
+            account=self._account(provider),
             keep_remote=keep_remote or self.settings.keep_remote,
+            terms=terms,
+            choose=choose,
             quote=partial(
                 quote_of_intake,
                 store=self.store,
@@ -225,7 +237,7 @@ class Workspace:
     def ready_made(self, spec: Spec, *, run_id: str, source: str) -> ReadyRun:
         """A run for requests that a client of our server made. Raises UsageError."""
         provider = self.provider_of(spec)
-        spec = _with_defaults(spec, provider)
+        spec = with_defaults(spec, provider)
         self.check(provider, spec)
         intake = Intake(
             store=self.store,
@@ -243,7 +255,7 @@ class Workspace:
         data = None if source.requests else source.digest()
         if data is None:
             return False
-        asked = _with_defaults(spec, self.provider_of(spec))
+        asked = with_defaults(spec, self.provider_of(spec))
         return self.store.same_run(fingerprint(parts_of(asked, data))) is None
 
     def is_over(self, run: Run) -> bool:
@@ -330,17 +342,23 @@ class Workspace:
         run = self._under_our_account(run)
         winds_up = run.state == "cancelling"
         known = AtProvider() if winds_up else self._at_provider(run)
+        provider = None if winds_up else self.provider_of(run.spec, pace)
+        answering = replace(self, settings=patient(self.settings, run, provider))
         engine = Engine(
             store=self.store,
-            open_executor=lambda: self.executor_for(self.provider_of(run.spec, pace), run.spec),
+            open_executor=lambda: answering.executor_for(
+                self.provider_of(run.spec, pace), run.spec
+            ),
             open_batches=lambda: self.batches_of(self.provider_of(run.spec, pace), run.spec),
-            limits_of=_unused if winds_up else self.provider_of(run.spec).limits_of,
+            limits_of=_unused if provider is None else provider.limits_of,
             owner=self.owner,
             clock=self.clock,
             jitter=self.jitter,
             lease=self.settings.lease,
             search=self.settings.search,
             at_provider=known,
+            bounds=bounds_in(self.store, self.settings, self.clock, provider),
+            tier_field=tier_field_of(provider),
             probe=self.probe,
             on_progress=on_progress,
         )
@@ -557,29 +575,3 @@ def _with_what_stopped(run: Run, outcomes: frozenset[Outcome]) -> frozenset[Outc
 def open_workspace(settings: Settings) -> Workspace:
     """The workspace on this machine that `settings` name; its store is made if need be."""
     return Workspace(settings=settings, store=SqliteStore(settings.home))
-
-
-def _with_defaults(spec: Spec, provider: Provider) -> Spec:
-    """`spec` with its executor, and with the provider's own parameters under the caller's."""
-    spec = structs.replace(spec, executor=executor_of(spec, provider))
-    if not provider.parameters or spec.api in WORDLESS:
-        return spec
-    return structs.replace(spec, parameters={**provider.parameters, **spec.parameters})
-
-
-def executor_of(spec: Spec, provider: Provider) -> ExecutorName:
-    """How `spec` is answered: as was asked, else by the batch API where there is one.
-
-    An address that the caller gave is taken to answer in real time: it may have no batch API.
-    """
-    if provider.base_url is None:
-        return "embedded"
-    has_batches = provider.batch is not None and spec.api in provider.batch.apis
-    if spec.executor == "batch" and not has_batches:
-        raise UsageError(
-            f"provider {provider.name!r} has no batch API for {spec.api} that we know of; "
-            "leave out --executor batch"
-        )
-    if spec.executor is not None:
-        return spec.executor
-    return "batch" if has_batches and spec.base_url is None else "online"

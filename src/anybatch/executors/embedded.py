@@ -67,6 +67,9 @@ class Embedded:
         self._handle = load(weights(model), name=model, api=api, calls=calls)
         self._threads = _Threads(calls)
 
+    def takes(self, requests: int, tokens: int) -> float:
+        return 0.0
+
     async def close(self) -> None:
         """Break off what nobody waits for any more."""
         await asyncio.to_thread(self._threads.close)

@@ -38,6 +38,10 @@ class CallExecutor(Protocol):
         """Why it is not sending right now, in a few words for the user; None when it is."""
         ...
 
+    def takes(self, requests: int, tokens: int) -> float:
+        """Seconds that so much takes at least, by the rate limits that are known by now."""
+        ...
+
     async def answer(
         self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
     ) -> None:

@@ -55,6 +55,10 @@ class Bucket:
     def unlimited(self) -> bool:
         return self._rate is None
 
+    def minutes(self, amount: float) -> float:
+        """How long so much takes, evenly; 0 where no rate is known."""
+        return 0.0 if self._rate is None else amount / (self._rate * _MINUTE)
+
     def wait(self, amount: float, *, now: float) -> float:
         """Seconds until `amount` may be taken."""
         if self._rate is None:
@@ -251,6 +255,13 @@ class Limiter:
             (self._requests.wait(1, now=now), "requests per minute"),
             (self._tokens.wait(tokens, now=now), "tokens per minute"),
         )
+
+    def takes(self, requests: int, tokens: int) -> float:
+        """Seconds that so much takes at least, by the rates that are known by now."""
+        now = self._monotonic()
+        pause = max(0.0, self._not_before - now)
+        minutes = max(self._requests.minutes(requests), self._tokens.minutes(tokens))
+        return pause + minutes * _MINUTE
 
     def settle(self, guessed: int, usage: Usage) -> None:
         """A call admitted at `guessed` tokens was answered with `usage`, if it says any."""

@@ -80,6 +80,9 @@ class Online:
     def waiting(self) -> str | None:
         return self._limiter.waiting or next(iter(self._backing_off), None)
 
+    def takes(self, requests: int, tokens: int) -> float:
+        return self._limiter.takes(requests, tokens)
+
     async def close(self) -> None:
         await self._http.close()
 

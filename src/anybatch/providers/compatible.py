@@ -23,6 +23,7 @@ GROQ = replace(
     ),
     tiers=Tiers(
         names=frozenset(("standard", "flex", "batch")),
+        field="service_tier",
         source="Groq's pages on batch and flex processing, checked 2026-11-20",
     ),
     **UNSAID,

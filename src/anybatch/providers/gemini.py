@@ -212,6 +212,7 @@ GEMINI = Provider(
     batch=BATCHES,
     tiers=Tiers(
         names=frozenset(("standard", "flex", "priority", "batch")),
+        field="serviceTier",
         source="ai.google.dev, flex and batch, and the official SDK 3.3, checked 2026-11-20",
     ),
 )

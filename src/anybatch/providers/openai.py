@@ -182,6 +182,7 @@ OPENAI = Provider(
     batch=dataclasses.replace(BATCHES, paces=_PACES),
     tiers=Tiers(
         names=frozenset(("standard", "flex", "priority", "batch")),
+        field="service_tier",
         source="OpenAI's guides to batch and flex, and the official SDK 3.51, checked 2026-11-20",
     ),
     asks=(_ORGANIZATION, _PROJECT),

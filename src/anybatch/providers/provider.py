@@ -156,6 +156,11 @@ class Tiers:
     names: frozenset[Tier]
     source: str
     """Where this is from, and when that was looked at."""
+    field: str | None = None
+    """The field of a body by which flex and priority are asked for in real time; None: they are
+    not, or nobody says how."""
+    apis: frozenset[Api] = frozenset(("openai.chat", "openai.responses", "gemini.generate"))
+    """Those whose bodies have that field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +214,13 @@ class Provider:
     """The provider where its caller says it is, given what is said of what it asks, by name."""
     lacks: tuple[Asked, ...] = ()
     """What nobody has said, and without which it cannot be called."""
+
+    def sends(self, tier: Tier, api: Api) -> bool:
+        """Whether a call can ask for `tier` in real time."""
+        if tier in ("standard", "batch"):
+            return tier == "standard"
+        tiers = self.tiers
+        return tiers is not None and tier in tiers.names and bool(tiers.field) and api in tiers.apis
 
     def limits_of(self, executor: ExecutorName) -> Limits:
         """What a batch may hold that is answered this way."""

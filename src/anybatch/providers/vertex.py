@@ -392,6 +392,7 @@ VERTEX = Provider(
     batch=BATCHES,
     tiers=Tiers(
         names=frozenset(("standard", "flex", "priority", "batch")),
+        field="serviceTier",
         source="the official SDK 3.4, which sends `serviceTier` there too, checked 2026-11-20",
     ),
     asks=(_PROJECT, _LOCATION, _BUCKET, _STORAGE_URL),

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from ..core.model import Run, Spec
 from ..core.served import Declined, Order, Problem, Ready
 from ..datasets.jsonlines import raw_lines
+from ..engine.defaults import executor_of
 from ..engine.intake import forget
 from ..engine.readymade import DeclinedRun, ReadyRun
-from ..engine.workspace import executor_of
 from ..errors import UsageError
 from ..providers.provider import Provider
 from ..store.served import ServedStore

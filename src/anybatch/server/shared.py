@@ -47,6 +47,9 @@ class _Lent:
     def waiting(self) -> str | None:
         return self._gate.why or self._executor.waiting
 
+    def takes(self, requests: int, tokens: int) -> float:
+        return self._executor.takes(requests, tokens)
+
     async def answer(
         self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
     ) -> None:

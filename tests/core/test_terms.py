@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from anybatch.cli.terms import terms_of
 from anybatch.core.model import Terms
+from anybatch.core.terms import terms_of
 from anybatch.errors import BadSettings
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
