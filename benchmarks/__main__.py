@@ -2,7 +2,7 @@
 
 import sys
 
-from . import batches, cli, embedded, end_to_end, online, plan, plan_cost, serve
+from . import batches, cache, cli, embedded, end_to_end, online, plan, plan_cost, serve
 
 _ALL = {
     "plan": plan.compare,
@@ -13,6 +13,7 @@ _ALL = {
     "serve": serve.compare,
     "cli": cli.compare,
     "embedded": embedded.compare,
+    "cache": cache.compare,
 }
 
 

@@ -450,3 +450,8 @@ def test_a_budget_that_nothing_meets_is_refused_in_the_words_of_python(
 def test_terms_that_are_none_are_refused(ask: dict[str, Any], wrong: dict[str, Any]) -> None:
     with pytest.raises(errors.BadSettings, match=next(iter(wrong))):
         anybatch.run(ROWS, **ask, **wrong)
+
+
+def test_a_word_that_is_none_for_a_cache_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.BadSettings, match="cache 'sometimes' is unknown; use auto, off"):
+        anybatch.run([{"a": "1"}], prompt="x", model="openai/m", cache="sometimes", store=tmp_path)

@@ -310,6 +310,7 @@ def submit(
     api: Api | None = None,
     executor: Literal["batch", "online"] | None = None,
     tail: Tail = "online",
+    cache: Literal["auto", "off"] = "auto",
     canary: int | None = None,
     keep_remote: bool = False,
     dedupe: bool = True,
@@ -335,11 +336,10 @@ def submit(
     UsageError before anything is sent if something is wrong with what is asked. `canary` rows go
     first where they go by batch; None: 10 of more than 1,000. With `keep_remote`, nothing that lies
     at the provider is deleted. With `dedupe`, rows that ask the same share one request; with
-    `reuse`, answers of earlier runs are taken: where they are `settled`, or `always`.
-
-    `by` is when all of it is to be done (`"06:00"`, `"4h"`, an ISO time or a datetime), `budget`
-    the dollars that it may cost: how it goes is chosen by them. `preview` rows are answered in real
-    time ahead of a batch; with `overflow="batch"`, what real time has no room for goes by batch.
+    `reuse`, answers of earlier runs are taken: where they are `settled`, or `always`. With
+    `cache="off"`, nothing is said to a prompt cache. `by` is when all of it is to be done
+    (`"06:00"`, `"4h"`, an ISO time or a datetime), `budget` the dollars that it may cost.
+    `preview` rows go in real time ahead of a batch; `overflow="batch"`: what has no room there.
     """
     given: dict[str, Any] = locals()
     ask = Ask(**{name: given[name] for name in _ASKED})
@@ -356,6 +356,7 @@ def submit(
             keep_remote=keep_remote,
             sharing=Sharing(dedupe=dedupe, reuse=reuse),
             terms=_terms(by, budget, prefer, preview=preview, overflow=overflow),
+            cache=uses_cache(cache),
         )
 
 
@@ -387,6 +388,12 @@ def _terms(
         overflow=overflow,
         now=SystemClock().now(),
     )
+
+
+def uses_cache(word: str) -> bool:
+    """Whether prompts are to be kept by a prompt cache. Raises BadSettings."""
+    _check_word("cache", word, ("auto", "off"))
+    return word == "auto"
 
 
 _OPTION = re.compile(r"(?<![\w'\"])--(bad-rows skip|executor batch|[a-z]+(?:-[a-z]+)*)")
@@ -434,6 +441,7 @@ def start(
     keep_remote: bool = False,
     sharing: Sharing = EQUAL_ONCE,
     terms: Terms = NO_TERMS,
+    cache: bool = True,
 ) -> Run:
     """Plan a run in `workspace` and set a thread to work on it."""
     planned = plan_with(
@@ -447,6 +455,7 @@ def start(
         canary=canary,
         keep_remote=keep_remote,
         sharing=sharing,
+        cache=cache,
     )
     run = workspace.reopen(planned.run, canary=canary, keep_remote=keep_remote)
     return Run(workspace, run, _Work(workspace, run, pace))

@@ -346,3 +346,16 @@ def test_ready_made_requests_need_no_prompt(home: Path) -> None:
     said = report(anybatch("plan", "in.jsonl", "--model", "openai", "--json", home=home))
 
     assert (said["model"], said["rows"], said["tokens_out"]) == ("openai/gpt-6-luna", 1, 10)
+
+
+def test_what_keeps_prompts_from_a_cache_is_named(home: Path) -> None:
+    rules = "".join(f"Rule {n}: sort with care. " for n in range(400))
+    (home / "system.txt").write_text("For {{ text }}. " + rules)
+
+    finished = anybatch("plan", "in.csv", "--prompt", "Sort.", *LUNA, *SYSTEM, "--json", home=home)
+
+    (hint,) = [hint for hint in report(finished)["hints"] if "alike" in hint]
+    assert "{{ text }} keeps a prompt cache from all that follows" in hint
+
+
+SYSTEM = ("--system", "@system.txt")

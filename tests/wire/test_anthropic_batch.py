@@ -159,11 +159,12 @@ BATCHES: dict[str, tuple[bytes, RemoteBatch, dict[str, object]]] = {
             phase="ended",
             created_at=AT,
             expires_at=UNTIL,
+            ended_at=UNTIL,
             size=7,
             done=7,
             results=(URL,),
         ),
-        {"errored": 2, "cancelled": 1, "expired": 1, "ended_at": UNTIL},
+        {"errored": 2, "cancelled": 1, "expired": 1},
     ),
 }
 

@@ -52,6 +52,7 @@ def run(
     api: option.ApiName = None,
     executor: option.Executor = None,
     tail: option.Tail = "online",
+    cache: option.Cache = "auto",
     canary: option.Canary = None,
     no_canary: option.NoCanary = False,
     keep_remote: option.KeepRemote = False,

@@ -147,6 +147,8 @@ def _prices(quoted: Quoted) -> str:
 
 def hints(quoted: Quoted) -> Iterator[str]:
     """What would make it cheaper, or better known."""
+    if quoted.remark is not None:
+        yield quoted.remark
     if quoted.measured.how.startswith("judged") and vocabulary_of(quoted.spec.model or ""):
         yield "pip install 'anybatch[tokens]' counts the tokens of this model exactly"
     share = _share_of_answers(quoted)

@@ -275,6 +275,12 @@ Tail = Annotated[
     str,
     typer.Option(help="How that goes which two waves of batches have left: online or batch."),
 ]
+Cache = Annotated[
+    str,
+    typer.Option(
+        help="What is said to the provider's prompt cache: auto, where it is known to pay, or off."
+    ),
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A model parameter. Repeatable."),

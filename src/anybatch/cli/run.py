@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..api import Ask
+from ..api import Ask, uses_cache
 from ..clock import SystemClock
 from ..core.model import Run, Terms
 from ..core.states import RunState
@@ -47,6 +47,7 @@ class Wishes:
     api: str | None
     executor: str | None
     tail: str = "online"
+    cache: str = "auto"
     canary: int | None = None
     keep_remote: bool = False
     sharing: Sharing = EQUAL_ONCE
@@ -130,6 +131,7 @@ def _plan(
         canary=wishes.canary,
         keep_remote=wishes.keep_remote,
         sharing=wishes.sharing,
+        cache=uses_cache(wishes.cache),
     )
     if obstacle and not workspace.is_over(planned.run):
         if planned.is_new and is_unsent(workspace, planned.run):
@@ -197,6 +199,8 @@ def _say_which(planned: Planned, run: Run) -> None:
         *parts, last = (_PART_WORDS.get(part, part) for part in planned.changed)
         what = f"{', '.join(parts)} and {last}" if parts else last
         print(f"new run {run.id}: unlike run {before.id}, it has another {what}", file=sys.stderr)
+    if planned.remark is not None:
+        print(f"note: {planned.remark}", file=sys.stderr)
 
 
 def _confirm(workspace: Workspace, run: Run) -> None:

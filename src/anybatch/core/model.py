@@ -189,6 +189,8 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When `done` was last seen to grow."""
     late: Late | None = None
     """What was said of how long its present phase takes."""
+    ended_there: datetime | None = None
+    """When it ended, as the provider says."""
     results: tuple[str, ...] = ()
     """The files with results, once it has ended."""
     failed: tuple[Failure, ...] = ()

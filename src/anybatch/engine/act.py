@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from ..core.heads import Marked, marked
 from ..core.model import Batch, Failure, Json, Request, Result, Run
 from ..core.states import BatchStatus
 from ..effects import Probe
 from ..errors import StoreCorrupt
 from ..executors.executor import CallExecutor, Record
 from ..store.files import damaged
+from ..store.heads import read_heads
 from ..store.journal import committed_lines
 from ..store.numbers import read_numbers
 from ..store.requests import RequestFile
@@ -25,6 +27,7 @@ from ..store.store import Event, Store
 from ..wire.apis import wire_of
 from ..wire.jsonl import number_of
 from .answers import Reader
+from .heads import Say, saying
 from .recorder import Recorder
 from .spending import Allowance
 from .waves import numbers_path
@@ -101,12 +104,29 @@ async def answer(
         record: Record = recorder.record
         if allowance is not None:
             requests, record = allowance.of(requests), allowance.by(record)
-        answering = executor.answer(requests, read=reader.read, record=record, stop=stop)
+        said = map(say, requests)
+        answering = executor.answer(said, read=reader.read, record=record, stop=stop)
         grace = DRAIN if executor.drains else timedelta()
         if not await until(answering, stop=stop, grace=grace):
             work.note_open_calls("batch.abandoned", recorder.batch)
 
-    await record(work, batch, ask, backlog=executor.backlog)
+    with RequestFile(work.store.folder(batch.run_id)) as known:
+        say = said_by(work, batch, known, marked_in(work, batch))
+        await record(work, batch, ask, backlog=executor.backlog)
+
+
+def marked_in(work: Work, batch: Batch) -> Marked:
+    """Which of its requests mark their heads, as far as those before it have shown what it pays."""
+    heads = read_heads(work.store.folder(batch.run_id))
+    return "none" if heads is None else marked(batch, work.store.batches(batch.run_id), heads)
+
+
+def said_by(work: Work, batch: Batch, requests: RequestFile, which: Marked) -> Say:
+    """How the requests of `batch` say to a prompt cache what there is to say."""
+    heads = read_heads(work.store.folder(batch.run_id))
+    if heads is None:
+        return lambda request: request
+    return saying(requests, heads, work.run.spec.api, which)
 
 
 async def cancel(work: Work, batch: Batch) -> None:

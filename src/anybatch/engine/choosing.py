@@ -49,6 +49,7 @@ def plan_with(
             provider=provider,
             usual=workspace.usual_at(run.spec),
             said=run.spec.executor if is_fixed else None,
+            cached=asked.get("cache", True),
             now=workspace.clock.now(),
         )
         reasons.append(found.why)
@@ -70,9 +71,11 @@ def chosen(
     provider: Provider,
     usual: Mapping[str, Usual],
     said: ExecutorName | None,
+    cached: bool,
     now: datetime,
 ) -> Chosen:
-    """How `run` goes, whose requests are written, by its terms; `said`: the executor it has to.
+    """How `run` goes, whose requests are written, by its terms; `said`: the executor it has to;
+    `cached`: whether its prompts may be kept by a cache.
 
     Raises OverBudget where nothing costs so little, UsageError where nothing is done so soon, and
     UnknownPrice where that takes a price that nobody has said.
@@ -82,7 +85,7 @@ def chosen(
         return _unpriced(run, settings, provider, usual=usual, said=said, now=now)
     offered = [
         offer
-        for offer in _offers(run, found, provider, usual, now=now)
+        for offer in _offers(run, found, provider, usual, cached=cached, now=now)
         if said in (None, offer.way.executor)
     ]
     terms = run.terms if said is None else replace(run.terms, by=None)
@@ -91,7 +94,9 @@ def chosen(
         raise _refusal(choice)
     if said is not None and run.terms.by is not None:
         # What is said may be late: then the rest goes another way, so that there has to be one.
-        another = choose(_offers(run, found, provider, usual, now=now), run.terms, now=now)
+        another = choose(
+            _offers(run, found, provider, usual, cached=cached, now=now), run.terms, now=now
+        )
         if isinstance(another, NoOffer):
             raise _refusal(another)
     way = choice.offer.way
@@ -101,15 +106,22 @@ def chosen(
     return Chosen(
         run=goes,
         tier="flex" if way.tier == "flex" else None,
+        is_cached=way.cached != "no",
         quote=quoted_at(found, way, now=now),
         why=_said(choice, said=said),
     )
 
 
 def _offers(
-    run: Run, found: Estimate, provider: Provider, usual: Mapping[str, Usual], *, now: datetime
+    run: Run,
+    found: Estimate,
+    provider: Provider,
+    usual: Mapping[str, Usual],
+    *,
+    cached: bool,
+    now: datetime,
 ) -> list[Offer | Unpriced]:
-    """All that is offered without a cache and one row a prompt: whoever sees to these asks."""
+    """All that is offered with one row a prompt: whoever wants more asks for it."""
     offered = quoted(
         found.measured,
         found.out,
@@ -123,7 +135,7 @@ def _offers(
     return [
         offer
         for offer in offered
-        if offer.way.cached == "no" and offer.way.rows == 1
+        if (cached or offer.way.cached == "no") and offer.way.rows == 1
         if offer.way.executor == "batch" or provider.sends(offer.way.tier, run.spec.api)
     ]
 

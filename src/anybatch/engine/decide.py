@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from ..core.budget import Purse, Spending
+from ..core.heads import early
 from ..core.model import Batch, ExecutorName, Late, Run, Tier
 from ..core.quota import Load, Quota, held_by, load_of, total, waits_there
 from ..core.rescue import Again, Deadline, Direct, again, left_in, whole
@@ -323,11 +324,12 @@ def _steps(
     free, under_way = seen.free, Counter(seen.under_way)
     held = held_back(seen, now)
     money, by = Spending(seen.purse, seen.batches, seen.least), _deadline(seen, now)
+    too_early = frozenset() if ending else early(seen.batches)
     actions: list[Action] = []
     waiting: list[Batch] = []
     not_yet: list[Batch] = []
     for batch in batches:
-        if not _is_free(batch, now, seen):
+        if batch.id in too_early or not _is_free(batch, now, seen):
             continue
         late = None if seen.looking else _unsaid(batch, now, seen)
         action = _ending(batch) if ending else next_step(batch)
@@ -424,8 +426,9 @@ def held_back(seen: Snapshot, now: datetime) -> dict[str, Quota]:
         return {}
     ours = total(batch for batch in seen.batches if waits_there(batch) or _goes(batch, seen))
     held: dict[str, Quota] = {}
+    too_early = early(seen.batches)
     for batch in seen.batches:
-        if not _is_to_be_submitted(batch) or batch.id in seen.ours:
+        if not _is_to_be_submitted(batch) or batch.id in seen.ours or batch.id in too_early:
             continue
         load = load_of(batch)
         quota = held_by(load, seen.elsewhere + ours, seen.quotas, now)

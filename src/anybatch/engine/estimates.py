@@ -39,12 +39,12 @@ class Estimate(NamedTuple):
 
 def quote_of_intake(
     run: Run,
+    way: Way | None = None,
     *,
     store: Store,
     settings: Settings,
     provider: Provider,
     now: datetime,
-    way: Way | None = None,
 ) -> Quote | None:
     """What `run`, whose requests are written, will cost; None: nobody has said what its model costs
     that way.

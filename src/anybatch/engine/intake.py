@@ -18,8 +18,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from ..core.model import Api, Batch, Row, Run, Spec, Terms, Tier
-from ..core.offers import Quote
+from ..core.heads import Heads
+from ..core.model import Api, Batch, ExecutorName, Row, Run, Spec, Terms, Tier
+from ..core.offers import Cached, Quote, Way, usual_tier
 from ..core.retry import CANARY, CANARY_FROM
 from ..core.template import (
     ROW,
@@ -37,13 +38,15 @@ from ..processes import dead_among
 from ..providers.provider import Provider
 from ..store.copies import copies_of, firsts
 from ..store.files import fsync_folder, unwritable
-from ..store.requests import RequestWriter
+from ..store.heads import write_heads
+from ..store.requests import RequestFile, RequestWriter
 from ..store.rows import RowWriter
 from ..store.store import PLANNING, Event, Store
 from ..version import VERSION
 from ..wire import openai as wire
 from ..wire.apis import budget_of, wire_of
 from .events import REUSED
+from .heads import Caching, heads_of
 from .reuse import Taken, reused_batch
 from .sharing import EQUAL_ONCE, Sharing, share
 from .waves import before_overflow, first_wave
@@ -62,6 +65,8 @@ class Chosen(NamedTuple):
     run: Run
     tier: Tier | None = None
     """None: the usual one of its executor."""
+    is_cached: bool = True
+    """Whether its prompts may be kept by a cache: that may take longer than there is time."""
     quote: Quote | None = None
     why: str | None = None
     """In a line, where something was chosen."""
@@ -84,13 +89,15 @@ class Intake:
     """Whether all that lies there stays there when it is here."""
     again: bool = False
     """Plan a new run even if one has asked exactly the same."""
-    quote: Callable[[Run], Quote | None] = lambda run: None
+    quote: Callable[[Run, Way], Quote | None] = lambda run, way: None
     """Says what a run will cost whose requests are written; None: nobody can say."""
     sharing: Sharing = EQUAL_ONCE
     """Which rows need no request of their own."""
     choose: Callable[[Run], Chosen] | None = None
     """Says how such a run goes; None: as it was asked."""
     terms: Terms = Terms()
+    caching: Caching | None = None
+    """What is known of the cache that its prompts may be kept in; None: nothing is said to one."""
 
 
 def plan(
@@ -185,14 +192,19 @@ def add(intake: Intake, run: Run, taken: Taken | None = None, chosen: Chosen | N
     older one."""
     folder = intake.store.folder(run.id)
     executor, provider = run.spec.executor or "online", intake.provider
+    heads = _heads(intake, run, executor) if chosen is None or chosen.is_cached else None
     batches = first_wave(
         run.id,
         folder,
         limits=provider.limits_of(executor),
-        group_prefixes=provider.groups_prefixes and executor != "batch",
+        group_prefixes=intake.caching is not None
+        or (provider.groups_prefixes and executor != "batch"),
         probe=intake.probe,
         canary=_ahead(run),
         count=run.to_send,
+        heads=heads,
+        executor=executor,
+        in_flight=1 if executor == "batch" else provider.concurrency,
     )
     batches = [replace(batch, executor=executor) for batch in batches]
     if executor == "batch" and run.terms.overflow:
@@ -205,7 +217,8 @@ def add(intake: Intake, run: Run, taken: Taken | None = None, chosen: Chosen | N
         batches.append(_reused(run, taken, folder, part=len(batches)))
     fsync_folder(folder, probe=intake.probe)
     fsync_folder(folder.parent, probe=intake.probe)
-    quote = intake.quote(run) if chosen is None or chosen.quote is None else chosen.quote
+    quote = None if chosen is None else chosen.quote
+    quote = quote or intake.quote(run, _way(executor, heads))
     return intake.store.add_run(run, batches, quote=quote, unless_same=not intake.again)
 
 
@@ -222,8 +235,32 @@ def _ahead(run: Run) -> int:
     return preview if 0 < preview < run.to_send else run.canary
 
 
+def _way(executor: ExecutorName, heads: Heads | None) -> Way:
+    """How requests are answered of which nothing else was chosen."""
+    cached: Cached = "no"
+    if heads is not None and executor == "online":
+        cached = "warm"
+    elif heads is not None and heads.is_staged:
+        cached = "primed"
+    return Way(tier=usual_tier(executor), executor=executor, cached=cached)
+
+
 def _previewed(batch: Batch, terms: Terms) -> Batch:
     return replace(batch, executor="online") if batch.first < terms.preview else batch
+
+
+def _heads(intake: Intake, run: Run, executor: ExecutorName) -> Heads | None:
+    """What its requests share, kept for when they go out; None: nothing is said to a cache."""
+    splits = executor == "batch" and (run.terms.preview or run.terms.overflow)
+    if intake.caching is None or splits:
+        return None
+    folder, spec = intake.store.folder(run.id), run.spec
+    with RequestFile(folder) as requests:
+        model, count = spec.model or "", run.to_send
+        heads = heads_of(requests, spec.api, executor, intake.caching, model=model, count=count)
+    if heads is not None:
+        write_heads(folder, heads, probe=intake.probe)
+    return heads
 
 
 def sweep(store: Store) -> None:

@@ -27,6 +27,7 @@ _AROUND_ALL = 3
 _WORDLESS_PART = 1_000
 """About so many tokens are an image or a page: providers charge 250 to 1,600, by its size."""
 _WORDLESS_BAND = 0.7
+_SOME = 32
 
 
 class Out(NamedTuple):
@@ -64,6 +65,8 @@ class Measured:
     """The part of `band` that is there because not all requests were counted."""
     cap: float | None = None
     """The most tokens that an answer may have, the mean of ready-made requests that each say so."""
+    some: tuple[bytes, ...] = ()
+    """A few of the requests, from all over."""
 
     def times(self, factor: float, *, band: float, how: str) -> "Measured":
         """The same with every token counted for so many, as earlier requests taught."""
@@ -119,6 +122,7 @@ def measure(
         skipped=bad.skipped,
         distinct=distinct.share,
     )
+    found = replace(found, some=tuple(sample.kept[:: max(1, len(sample.kept) // _SOME)]))
     if source.requests:
         found = replace(found, cap=mean_cap(sample.kept, spec.api))
     return spec, found if tally is None else tally.instead_of(found)

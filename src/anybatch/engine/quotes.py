@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
+from ..core.heads import to_measure
 from ..core.model import ExecutorName, Spec, Terms
 from ..core.offers import Choice, Duration, NoOffer, Offer, Unpriced, Way, choose, offers
 from ..core.pace import latency_s, seconds_by
@@ -20,14 +21,16 @@ from ..datasets.source import Source
 from ..providers.caching import Cache, cache_of
 from ..providers.provider import Provider
 from ..providers.vocabularies import counter_for
+from .apart import remark_on
+from .heads import Caching
 from .intake import parts_of
 from .measure import Measured, Out, measure
 from .outlook import learned_of, out_of
 from .tariffs import tariff_of
 from .workspace import Pace, Workspace
 
-_CACHED_FROM = 3
-"""So many requests have to read what one has written before it is worth the trouble."""
+_STAGES = 3
+"""One after another: those that write the heads, some that show whether they are read, the rest."""
 _UNKNOWN = timedelta(hours=24)
 """What a batch is given that nobody promises anything of."""
 
@@ -47,6 +50,8 @@ class Quoted:
     after_dedupe: tuple[Offer | Unpriced, ...]
     """The same ways, with equal requests sent once."""
     choice: Choice | NoOffer
+    remark: str | None = None
+    """What keeps its prompts from a cache, where it could be mended."""
 
 
 def quote(
@@ -137,12 +142,21 @@ def quoted(
         tariff=tariff,
         found=found,
         after_dedupe=fewer,
+        remark=_remark(measured, spec, tariff),
         choice=choose(
             (offer for offer in fewer if only in (None, offer.way.executor)),
             terms,
             now=now,
         ),
     )
+
+
+def _remark(measured: Measured, spec: Spec, tariff: Tariff) -> str | None:
+    cache = cache_of(spec)
+    if cache is None or not measured.some:
+        return None
+    caching = Caching(cache=cache, tariff=tariff, counter=counter_for(spec.model or ""))
+    return remark_on(measured.some, spec, caching)
 
 
 def ways(
@@ -156,13 +170,12 @@ def ways(
 ) -> Iterator[tuple[Way, Duration, tuple[str, ...]]]:
     """Every way there is, how long it takes, and the limits that will make it wait."""
     cache = cache_of(spec)
-    worth_it = _is_worth_caching(work, cache, spec.model or "")
     takes, waits = _in_real_time(work, provider)
     if provider.base_url is None:
         yield Way(tier="standard", executor="embedded"), takes, waits
         return
     yield Way(tier="standard", executor="online"), takes, waits
-    if worth_it:
+    if cache is not None and _is_worth_caching(work, cache, spec, tariff, executor="online"):
         yield Way(tier="standard", executor="online", cached="warm"), takes, waits
     if "flex" in tariff.tiers and provider.sends("flex", spec.api):
         yield Way(tier="flex", executor="online"), _by_flex(takes), waits
@@ -171,15 +184,22 @@ def ways(
     batch = _by_batch(provider, usual)
     waits = _queues(work, provider, quotas)
     yield Way(tier="batch", executor="batch"), batch, waits
-    if worth_it and cache is not None and cache.in_batch == "primed":
-        first_and_rest = Duration(p50=batch.p50 * 2, p95=batch.p95 * 2, source=batch.source)
-        yield Way(tier="batch", executor="batch", cached="primed"), first_and_rest, waits
+    if cache is None or cache.in_batch != "primed":
+        return
+    if _is_worth_caching(work, cache, spec, tariff, executor="batch"):
+        one_by_one = Duration(p50=batch.p50 * _STAGES, p95=batch.p95 * _STAGES, source=batch.source)
+        yield Way(tier="batch", executor="batch", cached="primed"), one_by_one, waits
 
 
-def _is_worth_caching(work: Workload, cache: Cache | None, model: str) -> bool:
-    if cache is None or work.shared < cache.floor(model):
+def _is_worth_caching(
+    work: Workload, cache: Cache, spec: Spec, tariff: Tariff, *, executor: ExecutorName
+) -> bool:
+    """By the rule that a run goes by: see `core.heads`."""
+    rates = tariff.tiers.get("batch" if executor == "batch" else "standard")
+    if rates is None or work.shared < cache.floor(spec.model or "").tokens:
         return False
-    return work.requests >= work.heads * _CACHED_FROM
+    kept = executor == "batch" and cache.longer is not None
+    return to_measure(work, rates, kept=kept) is not None
 
 
 def _in_real_time(work: Workload, provider: Provider) -> tuple[Duration, tuple[str, ...]]:

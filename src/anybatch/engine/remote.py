@@ -3,7 +3,7 @@ before the next one is taken: so whoever goes on after a crash knows what may ha
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,13 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from ..core.ids import custom_id
-from ..core.model import Api, Batch, Failure, Late, Remote, Request, Result
+from ..core.heads import Marked
+from ..core.model import Batch, Failure, Late, Remote, Request, Result
 from ..core.retry import backoff, look_after
 from ..core.timing import Timing
-from ..effects import effect
 from ..errors import Ambiguous, TransportError
 from ..providers.flow import Refused
 from ..store.files import unwritable
-from ..store.requests import RequestFile
 from ..wire.batch import RemoteBatch
 from . import act
 from .act import Work
@@ -36,6 +34,7 @@ from .decide import (
     Submit,
     may_lie_there,
 )
+from .priming import ready
 from .recorder import Recorder
 from .search import found_there, is_anothers, look_again
 from .steps import (
@@ -56,6 +55,7 @@ from .steps import (
     take_in,
     uploads_of,
 )
+from .writing import write_input
 
 _LOOKS = (1 / 3, 2 / 3)
 """When a submission whose answer was lost is not found, it is looked for again after so much of the
@@ -69,8 +69,6 @@ _SURE_FOR = timedelta(minutes=1)
 _SURE_SHARE = 4
 """How long a phase took is known only if the look before was not long ago, or not by its length."""
 _MAX_WORD = 40
-
-WriteRequest = Callable[[Api, str, bytes], bytes]
 
 
 async def take(on: RemoteWork, action: Remotely, batch: Batch) -> None:
@@ -97,11 +95,14 @@ async def take(on: RemoteWork, action: Remotely, batch: Batch) -> None:
 
 async def _submit(on: RemoteWork, batch: Batch) -> None:
     """Upload, then create; each is announced before it is done."""
+    which = await ready(on, batch)
+    if which is None:
+        return
     resumed = batch.remote is not None
     batch = await save(on, batch, remote_of(batch))
     path = input_of(on.work, batch)
     try:
-        batch = await _prepared(on, batch, path, resumed=resumed)
+        batch = await _prepared(on, batch, path, resumed=resumed, which=which)
         async with on.executor.creating():
             now = on.work.now()
             sent = replace(remote_of(batch), sent_at=now, sent_there=on.executor.there(now))
@@ -121,7 +122,9 @@ async def _submit(on: RemoteWork, batch: Batch) -> None:
         path.unlink(missing_ok=True)
 
 
-async def _prepared(on: RemoteWork, batch: Batch, path: Path, *, resumed: bool) -> Batch:
+async def _prepared(
+    on: RemoteWork, batch: Batch, path: Path, *, resumed: bool, which: Marked
+) -> Batch:
     """`batch` with all that goes before its submission."""
     if not on.executor.api.marks:
         # It will be known by the time it was made at, and that is told by the service's clock.
@@ -129,44 +132,11 @@ async def _prepared(on: RemoteWork, batch: Batch, path: Path, *, resumed: bool) 
     if _is_old(on, remote_of(batch)):
         batch, resumed = await _without_upload(on, batch), False
     if remote_of(batch).input_file is None:
-        within = await on_thread(on, partial(_write_input, on, batch, path))
+        within = await on_thread(on, partial(write_input, on, batch, path, which))
         file = None if within else await _uploaded(on, batch, path, resumed=resumed)
         uploaded = replace(remote_of(batch), input_file=file, uploaded_at=on.work.now())
         batch = await save(on, batch, uploaded)
     return batch
-
-
-def _write_input(on: RemoteWork, batch: Batch, path: Path) -> bool:
-    """Write the requests as the provider takes them; True if they go within the submission.
-
-    A canary goes the way that all others will, however small it is.
-    """
-    api = on.executor.api
-    _write(on, batch, path, api.framing, api.write_request)
-    is_canary = on.work.run.canary > 0 and batch.wave == 1
-    if api.within is None or is_canary or path.stat().st_size > api.within.max_bytes:
-        return False
-    _write(on, batch, path, api.within.framing(batch.id), api.within.write_request)
-    return True
-
-
-def _write(
-    on: RemoteWork, batch: Batch, path: Path, framing: Sequence[bytes], write: WriteRequest
-) -> None:
-    head, between, tail = framing
-    spec, run_id = on.work.run.spec, batch.run_id
-    with (
-        RequestFile(on.work.store.folder(run_id)) as requests,
-        effect("upload.write", on.work.probe),
-        unwritable(path),
-        open(path, "wb") as file,
-    ):
-        file.write(head)
-        for place, request in enumerate(act.left_of(on.work, batch, requests)):
-            name = custom_id(run_id, request.n, request.body)
-            line = write(spec.api, name, request.body)
-            file.write(between + line if place else line)
-        file.write(tail)
 
 
 def _is_old(on: RemoteWork, remote: Remote) -> bool:
@@ -402,7 +372,13 @@ async def _seen(on: RemoteWork, batch: Batch, seen: RemoteBatch, *, why: str | N
         wait = _next_look(on, remote)
         await let_go(on, batch, remote, after=wait, event=event, timings=timings)
         return
-    ended = replace(remote, results=seen.results, failed=seen.problems, bad_lines=seen.bad_lines)
+    ended = replace(
+        remote,
+        results=seen.results,
+        failed=seen.problems,
+        bad_lines=seen.bad_lines,
+        ended_there=seen.ended_at,
+    )
     await let_go(on, replace(batch, status="ended"), ended, event=event, timings=timings)
 
 

@@ -1,14 +1,17 @@
-"""What a model costs here: as the user says, else as the newest price table has it."""
+"""What a model costs here: as the user says, else as the newest price table has it; and what it
+takes to have a cache keep its prompts."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from ..core.model import Spec
 from ..core.price import Rate, Rates, Tariff
 from ..effects import Probe, unwatched
 from ..errors import BadSettings, TransportError
 from ..executors.auth import is_loopback
 from ..executors.http import fetch
+from ..providers.caching import cache_of
 from ..providers.prices import (
     TABLE_URL,
     Difference,
@@ -21,8 +24,10 @@ from ..providers.prices import (
 )
 from ..providers.provider import Provider
 from ..providers.registry import BUILT_IN, checked_url
+from ..providers.vocabularies import counter_for
 from ..settings import Settings
 from ..store.files import replace_whole, unwritable
+from .heads import Caching
 
 FETCHED = "prices.json"
 """The table that was fetched last, in the store's folder."""
@@ -69,6 +74,19 @@ def _may_be_priced(settings: Settings, provider: Provider, model: str) -> bool:
     if f"{provider.name}/{model}" in settings.prices or provider.base_url is None:
         return True
     return provider.name in BUILT_IN or not is_loopback(provider.base_url)
+
+
+def caching_for(
+    settings: Settings, spec: Spec, provider: Provider, *, now: datetime
+) -> Caching | None:
+    """None: there is no cache, or nobody has said what it costs."""
+    cache = cache_of(spec)
+    if cache is None or spec.model is None:
+        return None
+    tariff = known_tariff(settings, provider, spec.model, now=now)
+    if tariff is None:
+        return None
+    return Caching(cache=cache, tariff=tariff, counter=counter_for(spec.model))
 
 
 def table(settings: Settings, *, now: datetime) -> Table:

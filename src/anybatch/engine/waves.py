@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Literal, NamedTuple
 from zlib import crc32
@@ -11,6 +11,7 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import replace
 
+from ..core.heads import Heads
 from ..core.model import Batch, Counts, ExecutorName, Run, Spec, Tier
 from ..core.plan import Limits, LimitsOf, cut
 from ..core.quota import BYTES_PER_TOKEN
@@ -24,6 +25,7 @@ from ..store.journal import committed_lines
 from ..store.numbers import write_numbers
 from ..store.requests import Entry, RequestFile
 from ..store.store import Store
+from .heads import Stage, stages
 
 
 class Take(NamedTuple):
@@ -104,26 +106,62 @@ def first_wave(
     probe: Probe,
     canary: int = 0,
     count: int | None = None,
+    heads: Heads | None = None,
+    executor: ExecutorName = "online",
+    in_flight: int = 1,
 ) -> list[Batch]:
     """Cut the requests file into batches; with `group_prefixes`, those that share one together.
 
-    The first `canary` requests are a batch of their own. `count`: only so many are sent; None: all.
+    So many are `in_flight` at once. The first `canary` requests are a batch of their own. Where
+    `heads` are to be kept by a cache, some go ahead of the others. `count`: only so many are sent;
+    None: all.
     """
     with RequestFile(folder) as requests:
         count = requests.count if count is None else count
-        if group_prefixes and requests.shares_prefixes():
-            order = array("I", (n for n in requests.prefix_order() if n < count))
-            return list(_cut_listed(run_id, folder, order, requests, limits, probe))
-        rest, tried = count - canary, [canary] if canary else []
-        lengths = _lengths(requests.entries(canary, rest), rest, limits)
-        sizes = chain(tried, cut(lengths, limits, taken=tried))
-        return [
-            replace(
-                _planned(run_id, part=part, first=first, size=size),
-                tokens=_tokens(_bytes_of(requests, first, size)),
+        if heads is not None and heads.is_staged:
+            parts = stages(requests, heads, executor, canary=canary, count=count)
+        elif group_prefixes and requests.shares_prefixes():
+            sorted_by = requests.prefix_order(in_flight=in_flight)
+            order = array("I", (n for n in sorted_by if canary <= n < count))
+            parts = [Stage(0, order)]
+        else:
+            parts = [Stage(0, range(canary, count))]
+        if canary:
+            parts.insert(0, Stage(0, range(canary)))
+        batches: list[Batch] = []
+        for stage, numbers in parts:
+            taken = [batch.size for batch in batches]
+            cuts = _cut_stage(
+                run_id, folder, numbers, requests, limits, probe, part=len(batches), taken=taken
             )
-            for part, (first, size) in enumerate(_placed(sizes))
-        ]
+            batches += (replace(batch, stage=stage) for batch in cuts)
+        return batches
+
+
+def _cut_stage(
+    run_id: str,
+    folder: Path,
+    numbers: "range | array[int]",
+    requests: RequestFile,
+    limits: Limits,
+    probe: Probe,
+    *,
+    part: int,
+    taken: Iterable[int],
+) -> Iterator[Batch]:
+    """Batches that hold `numbers`; ranges where they are one."""
+    if not isinstance(numbers, range):
+        yield from _cut_listed(
+            run_id, folder, numbers, requests, limits, probe, part=part, taken=taken
+        )
+        return
+    count = len(numbers)
+    lengths = _lengths(requests.entries(numbers.start, count), count, limits)
+    for start, size in _placed(cut(lengths, limits, taken=taken)):
+        first = numbers.start + start
+        planned = _planned(run_id, part=part, first=first, size=size)
+        yield replace(planned, tokens=_tokens(_bytes_of(requests, first, size)))
+        part += 1
 
 
 def before_overflow(run_id: str, folder: Path, *, limits: Limits, count: int) -> list[Batch]:
@@ -188,6 +226,7 @@ def _cut_listed(
     *,
     wave: int = 1,
     part: int = 0,
+    taken: Iterable[int] = (),
 ) -> Iterator[Batch]:
     """Batches that hold `numbers` in this order, each listed in an index file of its own.
 
@@ -196,7 +235,7 @@ def _cut_listed(
     """
     entries = (entry for n in numbers for entry in requests.entries(n, 1))
     lengths = array("Q", _lengths(entries, len(numbers), limits))
-    for start, size in _placed(cut(lengths, limits)):
+    for start, size in _placed(cut(lengths, limits, taken=taken)):
         listed = numbers[start : start + size]
         batch = _planned(run_id, part=part, first=listed[0], size=size, wave=wave)
         batch = replace(batch, tokens=_tokens(sum(lengths[start : start + size])))
@@ -228,25 +267,47 @@ def pieces_of(
         entries = (entry for n in numbers for entry in requests.entries(n, 1))
         overhead = limits.overhead + 1
         lengths = array("Q", (length + overhead for _, length, _, _ in entries))
-    pieces = []
-    for place, (start, size) in enumerate(_placed(cut(lengths, limits, taken=taken))):
-        piece = replace(
-            _planned(batch.run_id, part=batch.part, first=numbers[start], size=size),
-            id=f"{batch.id}-{place}",
-            wave=batch.wave,
-            attempt=batch.attempt,
-            budget_factor=batch.budget_factor,
-            executor=batch.executor,
-            tier=batch.tier,
-            stage=batch.stage,
+    sizes = _placed(cut(lengths, limits, taken=taken))
+    pieces = [
+        piece_of(
+            batch,
+            place,
+            numbers[start : start + size],
+            folder,
             tokens=_tokens(sum(lengths[start : start + size])),
+            probe=probe,
         )
-        if not batch.ordered:
-            listed = array("I", numbers[start : start + size])
-            piece = write_listed(piece, listed, folder, probe=probe)
-        pieces.append(piece)
+        for place, (start, size) in enumerate(sizes)
+    ]
     fsync_folder(folder, probe=probe)
     return pieces
+
+
+def piece_of(
+    batch: Batch,
+    place: int,
+    numbers: "range | memoryview[int] | array[int]",
+    folder: Path,
+    *,
+    tokens: int | None = None,
+    probe: Probe,
+) -> Batch:
+    """A planned batch that holds these of the requests of `batch`."""
+    share = batch.tokens * len(numbers) // batch.size
+    piece = replace(
+        _planned(batch.run_id, part=batch.part, first=numbers[0], size=len(numbers)),
+        id=f"{batch.id}-{place}",
+        wave=batch.wave,
+        attempt=batch.attempt,
+        budget_factor=batch.budget_factor,
+        executor=batch.executor,
+        tier=batch.tier,
+        stage=batch.stage,
+        tokens=share if tokens is None else tokens,
+    )
+    if batch.ordered and isinstance(numbers, range):
+        return piece
+    return write_listed(piece, array("I", numbers), folder, probe=probe)
 
 
 def _lengths(entries: Iterable[Entry], count: int, limits: Limits) -> Iterable[int]:

@@ -40,6 +40,7 @@ from ..store.requests import RequestFile
 from ..store.rows import read_rows
 from ..store.sqlite import SqliteStore
 from ..store.store import Store
+from .apart import remark
 from .bounds import bounds_in, patient, tier_field_of
 from .crowding import waiting_elsewhere
 from .decide import Snapshot, held_back, may_lie_there
@@ -52,6 +53,7 @@ from .intake import Chosen, Intake, changed, fingerprint, parts_of, plan
 from .ledger import cost_of
 from .readymade import ReadyRun
 from .sharing import EQUAL_ONCE, Sharing
+from .tariffs import caching_for
 from .waves import Choose, after_fix, asked_for, plan_wave
 
 
@@ -89,6 +91,8 @@ class Planned(NamedTuple):
     before: Run | None
     why: str | None = None
     """How it goes and why so, where that was chosen."""
+    remark: str | None = None
+    """What keeps its prompts from a cache, where it could be mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,15 +204,18 @@ class Workspace:
         sharing: Sharing = EQUAL_ONCE,
         terms: Terms = NO_TERMS,
         choose: Callable[[Run], Chosen] | None = None,
+        cache: bool = True,
     ) -> Planned:
         """The run that asks `spec` of `source`: a known one, or a new one with all its requests.
 
-        A new one has these `terms`, and goes as `choose` says: see `choosing.plan_with`.
+        A new one has these `terms`, and goes as `choose` says: see `choosing.plan_with`. With
+        `cache`, what its prompts share is kept by a prompt cache where that is known to pay.
         """
         provider = self.provider_of(spec, pace)
         spec = with_defaults(spec, provider)
         self.check(provider, spec)
-        before = self.store.latest_of(source.name)
+        before, now = self.store.latest_of(source.name), self.clock.now()
+        caching = caching_for(self.settings, spec, provider, now=now) if cache else None
         intake = Intake(
             store=self.store,
             provider=provider,
@@ -226,13 +233,18 @@ class Workspace:
                 store=self.store,
                 settings=self.settings,
                 provider=provider,
-                now=self.clock.now(),
+                now=now,
             ),
             sharing=sharing,
+            caching=caching,
         )
-        run, is_new = plan(intake, source, spec, run_id=self.new_id(), now=self.clock.now())
+        run, is_new = plan(intake, source, spec, run_id=self.new_id(), now=now)
         differs = changed(before, run.parts) if is_new and before is not None else []
-        return Planned(run, is_new, differs, before)
+        why = None
+        if is_new and caching is not None:
+            with RequestFile(self.store.folder(run.id)) as requests:
+                why = remark(requests, run.spec, caching)
+        return Planned(run, is_new, differs, before, why)
 
     def ready_made(self, spec: Spec, *, run_id: str, source: str) -> ReadyRun:
         """A run for requests that a client of our server made. Raises UsageError."""

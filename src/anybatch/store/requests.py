@@ -6,10 +6,10 @@ for each body, so that no damaged one is sent, and no other in its place.
 
 import struct
 from array import array
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import accumulate, count
+from itertools import accumulate, count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -166,6 +166,16 @@ class RequestFile:
                 raise damaged(self._bodies.path, f"or its index is damaged at request {n}")
             yield n, body, prefix
 
+    @property
+    def mean_length(self) -> float:
+        """Bytes of a body."""
+        return self._bodies.size / max(1, self.count) - 1
+
+    def prefix(self, n: int) -> int:
+        """The CRC-32 of the text that the prefix of request `n` is known by."""
+        ((_, _, prefix, _),) = self.entries(n, 1)
+        return prefix
+
     def shares_prefixes(self) -> bool:
         """Whether sorting by prefix would bring enough requests together to be worth it.
 
@@ -179,8 +189,19 @@ class RequestFile:
         ]
         return len(set(sample)) < _SHARING * len(sample)
 
-    def prefix_order(self) -> Iterator[int]:
+    def prefix_order(self, *, in_flight: int = 1) -> Iterator[int]:
         """All numbers, those that share a prefix together and in order.
+
+        With more `in_flight` at once than one, twice as many prefixes take turns: so none is asked
+        for again before the first answer to it has shown what there is to keep.
+        """
+        groups = self.prefix_groups()
+        if in_flight == 1:
+            return (n for group in groups for n in group)
+        return _in_turns(groups, 2 * in_flight)
+
+    def prefix_groups(self) -> "Iterator[array[int]]":
+        """The numbers of those that share a prefix, in order, for each prefix.
 
         A radix pass keeps this at a few bytes a request, however many share one.
         """
@@ -188,7 +209,20 @@ class RequestFile:
         pack = _PLACE.pack
         for n, (_, _, prefix, _) in enumerate(self.entries()):
             buckets[prefix & 0xFF] += pack(prefix, n)
-        return (n for bucket in buckets for group in _groups(bucket) for n in group)
+        return (group for bucket in buckets for group in _groups(bucket))
+
+
+def _in_turns(groups: "Iterator[array[int]]", width: int) -> Iterator[int]:
+    """One of each of so many groups in turn; where one is over, the next group has its turns."""
+    turns = deque(map(iter, islice(groups, width)))
+    while turns:
+        group = turns.popleft()
+        n = next(group, None)
+        if n is not None:
+            yield n
+            turns.append(group)
+        else:
+            turns.extend(map(iter, islice(groups, 1)))
 
 
 _PLACE = struct.Struct("<II")

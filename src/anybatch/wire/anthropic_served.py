@@ -76,6 +76,7 @@ def write_order(order: Order, *, results_url: str, archived_at: datetime | None)
             phase="ended" if over else "working",
             created_at=order.created_at,
             expires_at=order.expires_at,
+            ended_at=order.ended_at,
             size=count,
             done=count if over else 0,
             results=(results_url,) if over and archived_at is None else (),
@@ -83,7 +84,6 @@ def write_order(order: Order, *, results_url: str, archived_at: datetime | None)
         errored=count - order.completed - cancelled - expired if over else 0,
         cancelled=cancelled,
         expired=expired,
-        ended_at=order.ended_at,
         cancelling_at=order.cancelling_at,
         archived_at=archived_at,
     )

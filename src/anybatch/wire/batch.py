@@ -48,6 +48,8 @@ class RemoteBatch(msgspec.Struct, frozen=True, kw_only=True):
     """Our mark on it, where the wire carries one."""
     created_at: datetime | None = None
     expires_at: datetime | None = None
+    ended_at: datetime | None = None
+    """When nothing changed any more."""
     size: int | None = None
     """How many requests it holds, where the provider says so by now."""
     done: int = 0

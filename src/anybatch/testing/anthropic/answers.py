@@ -41,11 +41,15 @@ def _content(answer: Answer, call: Call, tool: Json | None) -> Json:
 
 def _usage(answer: Answer, call: Call) -> Json:
     tokens = count(answer, call)
+    written = {
+        "ephemeral_5m_input_tokens": answer.written,
+        "ephemeral_1h_input_tokens": answer.kept,
+    }
     return {
-        "input_tokens": tokens.used - answer.cached,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": tokens.used - answer.cached - answer.written - answer.kept,
+        "cache_creation_input_tokens": answer.written + answer.kept,
         "cache_read_input_tokens": answer.cached,
-        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "cache_creation": written,
         "output_tokens": tokens.made,
         "output_tokens_details": {"thinking_tokens": answer.reasoning},
         "service_tier": "standard" if call.batch_id is None else "batch",

@@ -14,6 +14,7 @@ from ..batches.running import Running
 from ..batches.stored import Stored
 from ..service.http1 import Extent, digest_of
 from .asked import Quotas
+from .cache import PromptCache
 from .calls import read_call
 
 DAY: Final = 86_400
@@ -31,6 +32,7 @@ class Batch(Running):
         *,
         given: Stored,
         version: str,
+        cache: PromptCache,
     ) -> None:
         super().__init__(accepted, life, desk)
         self.size = len(given)
@@ -42,6 +44,7 @@ class Batch(Running):
         self._archived = False
         self._given = given
         self._version = version
+        self._cache = cache
 
     def given(self) -> Stored:
         return self._given
@@ -58,6 +61,7 @@ class Batch(Running):
 
     def finish(self, results: Extent | None, at: float) -> None:
         self._given.discard()
+        self._cache.ended(self.id)
         if results is None:
             results = Extent(self._desk.vault.path(), 0, 0)
             results.path.touch()

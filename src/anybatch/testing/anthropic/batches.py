@@ -16,6 +16,7 @@ from ..service.http1 import Head, Reply
 from ..service.ranges import ranged
 from .asked import Quotas, read_asked
 from .batch import DAY, Batch
+from .cache import PromptCache
 from .errors import JSON, refused, unknown
 from .pages import page
 
@@ -23,8 +24,9 @@ from .pages import page
 class Batches:
     """Belongs to the service's thread."""
 
-    def __init__(self, desk: Desk[Quotas]) -> None:
+    def __init__(self, desk: Desk[Quotas], cache: PromptCache) -> None:
         self._desk = desk
+        self._cache = cache
         self._book: Book[Batch] = Book(desk.now, unknown)
         self._created = 0
 
@@ -115,7 +117,7 @@ class Batches:
             stage=life.stage,
         )
         version = head.headers["anthropic-version"]
-        return Batch(accepted, life, desk, given=stored, version=version)
+        return Batch(accepted, life, desk, given=stored, version=version, cache=self._cache)
 
     def _told(self, batch: Batch, head: Head) -> Reply:
         return json_reply(batch.write(_address(head)))

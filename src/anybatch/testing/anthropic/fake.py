@@ -13,6 +13,7 @@ from ..service.front import Faults, Front
 from .answers import SHAPE
 from .asked import MB, Quotas
 from .batches import Batches
+from .cache import PromptCache
 from .service import OPERATIONS, Service
 
 INSTANT: Final = Phases()
@@ -28,7 +29,8 @@ class FakeAnthropic(Hosted):
         assert len(fake.ledger.batches) == 1
 
     Operations are `create`, `poll`, `list`, `download` (of results), `cancel`, `delete` and `call`
-    (in real time). In the ledger, results are a file under the id of their batch.
+    (in real time). In the ledger, results are a file under the id of their batch. Prompts are kept
+    up to the breakpoints they have; `hits` is the share of what could be read of them that is.
     """
 
     operations = OPERATIONS
@@ -48,13 +50,20 @@ class FakeAnthropic(Hosted):
         max_queued: int | None = None,
         ranges: bool = True,
         shuffle: bool = True,
+        hits: float = 1.0,
         seed: int = 0,
         port: int = 0,
         clock: Clock = SYSTEM,
     ) -> None:
+
+        def now() -> float:
+            return clock.now().timestamp()
+
+        cache = PromptCache(now=now, hits=hits, seed=seed)
+        answer = cache.charging(answer)
         desk = Desk(
             runner=Runner(answer, rows or {}, SHAPE),
-            now=lambda: clock.now().timestamp(),
+            now=now,
             quotas=Quotas(max_rows=max_rows, max_bytes=max_bytes, max_queued=max_queued),
             phases=phases,
             fates=batches,
@@ -64,7 +73,7 @@ class FakeAnthropic(Hosted):
         )
         self.calls = RealTime(answer, SHAPE)
         """Of messages in real time, with a ledger of their own."""
-        accepted = Batches(desk)
+        accepted = Batches(desk, cache)
         service = Service(accepted, self.calls, desk.vault, key=key)
         front = Front(
             service,

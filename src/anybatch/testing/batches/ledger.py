@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Literal, NamedTuple
 
+from ...core.model import Usage
 from ..service.exchanges import Exchange, Exchanges
 from .life import Stage
 
@@ -31,6 +32,8 @@ class AcceptedBatch:
     billed: int = 0
     tokens: int = 0
     """Billed, in and out."""
+    usage: Usage = Usage()
+    """The same by class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,11 @@ class BatchLedger:
     def tokens(self) -> int:
         """All tokens billed for rows, in and out."""
         return sum(batch.tokens for batch in self.batches)
+
+    @property
+    def usage(self) -> Usage:
+        """The same by class."""
+        return sum((batch.usage for batch in self.batches), Usage())
 
     @property
     def billed_rows(self) -> Mapping[BilledRow, int]:
@@ -180,8 +188,11 @@ class BatchLedger:
             batch = self._batches[batch_id]
             self._batches[batch_id] = replace(batch, stage=stage, rows=rows)
 
-    def run(self, batch_id: str, *, executed: int, billed: list[bytes], tokens: int) -> None:
-        """Note rows that were run; `billed` has a `row_key` of each that costs something."""
+    def run(
+        self, batch_id: str, *, executed: int, billed: list[bytes], tokens: int, usage: Usage
+    ) -> None:
+        """Note rows that were run; `billed` has a `row_key` of each that costs something, `usage`
+        is that of all so far."""
         with self._lock:
             self._rows.update(billed)
             batch = self._batches[batch_id]
@@ -190,6 +201,7 @@ class BatchLedger:
                 executed=batch.executed + executed,
                 billed=batch.billed + len(billed),
                 tokens=batch.tokens + tokens,
+                usage=usage,
             )
 
     def keep(self, file: KeptFile) -> None:

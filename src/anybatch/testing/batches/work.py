@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
+from ...core.model import Usage
 from ..endpoint.ledger import Execution
 from ..service.http1 import Extent
 from .ledger import BatchLedger
@@ -38,6 +39,8 @@ class Sums:
     tokens_in: int = 0
     tokens_out: int = 0
     cached: int = 0
+    written: int = 0
+    kept: int = 0
     reasoning: int = 0
 
     def add(self, row: Row) -> None:
@@ -56,10 +59,24 @@ class Sums:
     def tokens(self) -> int:
         return self.tokens_in + self.tokens_out
 
+    @property
+    def usage(self) -> Usage:
+        """All of it by class."""
+        return Usage(
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+            cached=self.cached,
+            written=self.written,
+            kept=self.kept,
+            reasoning=self.reasoning,
+        )
+
     def _bill(self, execution: Execution) -> None:
         self.tokens_in += execution.tokens_in
         self.tokens_out += execution.tokens_out
         self.cached += execution.cached
+        self.written += execution.written
+        self.kept += execution.kept
         self.reasoning += execution.reasoning
 
 
@@ -152,7 +169,13 @@ class Work:
                 billed.append(row.key)
         self._results.flush()
         tokens = self.sums.tokens - before
-        self._ledger.run(self._batch_id, executed=len(places), billed=billed, tokens=tokens)
+        self._ledger.run(
+            self._batch_id,
+            executed=len(places),
+            billed=billed,
+            tokens=tokens,
+            usage=self.sums.usage,
+        )
 
     def _file(self, row: Row) -> None:
         self.sums.add(row)

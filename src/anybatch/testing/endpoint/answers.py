@@ -39,6 +39,10 @@ class Answer:
     """None: counted from the call; likewise `tokens_out` from the text."""
     tokens_out: int | None = None
     cached: int = 0
+    written: int = 0
+    """Into a prompt cache, for minutes."""
+    kept: int = 0
+    """Into one, for an hour."""
     reasoning: int = 0
 
 

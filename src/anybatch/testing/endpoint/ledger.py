@@ -27,6 +27,10 @@ class Execution:
     tokens_out: int
     cached: int = 0
     """The part of `tokens_in` that came from a prompt cache."""
+    written: int = 0
+    """The part that was written into one, for minutes."""
+    kept: int = 0
+    """The part that was written into one, for an hour."""
     reasoning: int = 0
     """The part of `tokens_out` that was spent thinking."""
     status: int | None

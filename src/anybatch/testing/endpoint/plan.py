@@ -99,6 +99,8 @@ def _execution(call: Call, said: Answer) -> Execution:
         tokens_in=tokens.used,
         tokens_out=tokens.made,
         cached=said.cached,
+        written=said.written,
+        kept=said.kept,
         reasoning=said.reasoning,
         status=None,
         outcome="lost",
