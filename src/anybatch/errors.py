@@ -105,6 +105,10 @@ class TransportError(AnybatchError):
         self.sent = sent
 
 
+class AnswerTooLong(TransportError):
+    """An answer that is longer than anything we take: what came of it is thrown away."""
+
+
 class Ambiguous(AnybatchError):
     """A submission was sent and its answer is lost or unclear: the provider may have the batch.
 

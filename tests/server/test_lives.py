@@ -139,22 +139,6 @@ def test_a_file_whose_time_is_over_is_gone(tmp_path: Path) -> None:
     assert listed == [kept.id]
 
 
-def test_a_key_that_the_endpoint_refuses_ends_the_batch_with_an_error_for_every_line(
-    tmp_path: Path,
-) -> None:
-    with (
-        FakeEndpoint(key="sk-right") as endpoint,
-        served(tmp_path, endpoint) as url,
-        client_of(url) as client,
-    ):
-        _, batch = until_over(client, create(client, [chat(f"r{n}") for n in range(200)]))
-        output, errors = results_of(client, batch)
-
-    assert batch.status == "completed"
-    assert not output
-    assert len(errors) == 200
-
-
 def test_faults_that_pass_are_no_failures(tmp_path: Path) -> None:
     script = at_random(0.15, Status(500), seed=1)
     asked = [chat(f"r{n}", f"{n}") for n in range(40)]

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..core.heads import Marked, marked
-from ..core.model import Batch, Failure, Json, Request, Result, Run
+from ..core.model import Batch, Failure, Json, Request, Result, Run, Spec
 from ..core.states import BatchStatus
 from ..effects import Probe
 from ..errors import StoreCorrupt
@@ -56,6 +56,7 @@ class Work:
     """How many rows share each request with another one before them; None: none does."""
     tier_field: str | None = None
     """The field of a body that asks for another tier in real time than the usual one."""
+    new_reader: Callable[[Spec], Reader] = Reader
 
     def event(self, name: str, **fields: Any) -> Event:
         """Something that happens now."""
@@ -98,7 +99,7 @@ async def answer(
     allowance: Allowance | None = None,
 ) -> None:
     """Answer what is left of a claimed batch, as far as it may cost, and let it go."""
-    reader = Reader(work.run.spec)
+    reader = work.new_reader(work.run.spec)
 
     async def ask(recorder: Recorder, requests: Iterator[Request]) -> None:
         record: Record = recorder.record

@@ -1,5 +1,6 @@
 """From a reply to a result, and from a result to the value it holds."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ from msgspec.structs import replace
 
 from ..core.model import NO_BODY, Failure, Request, Result, Spec
 from ..core.schema import Checker
+from ..core.states import TRIPPING
 from ..providers.flow import Reply
 from ..wire.apis import wire_of
 from ..wire.batch import ResultLine
@@ -57,8 +59,76 @@ class Reader:
         return value if self._checker is None else self._checker.parse(value)
 
 
+MAX_ERROR_BYTES = 64 * 1024
+"""A longer body of an error is not kept: its message and its code are."""
+
+
+class ServedReader(Reader):
+    """Reads answers for a client of our server. What befell one line of a provider's results is
+    that line's own."""
+
+    def __init__(self, spec: Spec, *, as_they_came: bool) -> None:
+        """`as_they_came`: the client knows the api, so any JSON object is an answer where the
+        service says that it is one, and an error has the body that it came with."""
+        super().__init__(spec)
+        self._as_they_came = as_they_came
+
+    def read(self, request: Request, reply: Reply) -> Result:
+        result = super().read(request, reply)
+        if not self._as_they_came or (reply.ok and result.outcome != "server_error"):
+            return result
+        body = _as_object(reply.body) if reply.ok or reply.status >= 400 else None
+        if body is None:
+            return result
+        if reply.ok:
+            mended = Reply(status=reply.status, body=body, headers=reply.headers)
+            result = super().read(request, mended)
+            if result.outcome != "server_error":
+                return result
+            return replace(result, outcome="succeeded", body=_on_a_line(body), failure=None)
+        if len(body) > MAX_ERROR_BYTES:
+            return result
+        return replace(result, body=_on_a_line(body))
+
+    def as_returned(self, result: Result, line: ResultLine) -> Result:
+        result = super().as_returned(result, line)
+        if result.outcome in TRIPPING:
+            return replace(result, outcome="bad_request")
+        return result
+
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_HALVES = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)", re.DOTALL)
+"""Escapes of a backslash, of a whole pair, and of half of one, which is the group."""
+
+
+def _as_object(body: bytes) -> bytes | None:
+    """`body` if it is a JSON object, else None.
+
+    A byte order mark is left away; and half of a pair of escapes, which is no character and keeps
+    strict readers from the rest, is U+FFFD.
+    """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    if _is_whole(body):
+        return body
+    mended = _HALVES.sub(lambda each: rb"\ufffd" if each[1] else each[0], body)
+    return mended if _is_whole(mended) else None
+
+
+def _is_whole(body: bytes) -> bool:
+    try:
+        body.decode()  # msgspec leaves what it skips unchecked
+        _OBJECT.decode(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _kept(body: bytes, *, malformed: bool) -> msgspec.Raw:
     """The body as it goes into the journal: on one line, and only if it is JSON."""
-    if malformed:
-        return NO_BODY
+    return NO_BODY if malformed else _on_a_line(body)
+
+
+def _on_a_line(body: bytes) -> msgspec.Raw:
     return msgspec.Raw(body if b"\n" not in body else msgspec.json.format(body, indent=-1))

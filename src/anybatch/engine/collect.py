@@ -20,7 +20,6 @@ from ..wire.batch import ResultLine
 from ..wire.jsonl import number_of
 from . import act
 from .act import Work
-from .answers import Reader
 from .echoes import Echoes
 
 _KEPT_STRANGERS = 20
@@ -47,7 +46,7 @@ class Collected:
         self._read_line = read_line
         self._echo_of = echo_of
         self._paths = paths
-        self._reader = Reader(work.run.spec)
+        self._reader = work.new_reader(work.run.spec)
         self._recorded: set[int] = set()
         """The numbers of those requests that have a result here."""
         self._seen: dict[int, int] = {}

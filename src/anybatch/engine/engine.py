@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, assert_never
 from msgspec.structs import replace
 
 from ..clock import Clock
-from ..core.model import Batch, Run
+from ..core.model import Batch, Run, Spec
 from ..core.plan import LimitsOf
 from ..core.quota import Load, Quota
 from ..core.retry import tripped
@@ -30,6 +30,7 @@ from ..store.copies import copies_of
 from ..store.store import Store
 from . import act, remote
 from .act import Work
+from .answers import Reader
 from .bounds import UNBOUNDED, Bounds
 from .crowding import waiting_elsewhere
 from .decide import (
@@ -115,6 +116,8 @@ class Engine:
     """The field of a body that asks for another tier in real time than the usual one."""
     probe: Probe = unwatched
     on_progress: Callable[[Progress], None] = lambda progress: None
+    new_reader: Callable[[Spec], Reader] = Reader
+    """What reads the answers of a run."""
 
     async def fulfil(self, run: Run, *, stop: asyncio.Event) -> Run:
         """Work on `run` until it has ended or stopped, or `stop` is set; the run as it is then."""
@@ -188,6 +191,7 @@ class _Fulfilment:
             committed=self._committed,
             copies=copies_of(engine.store.folder(run.id), run),
             tier_field=engine.tier_field,
+            new_reader=engine.new_reader,
         )
 
     async def go(self) -> Run:

@@ -40,6 +40,7 @@ from ..store.requests import RequestFile
 from ..store.rows import read_rows
 from ..store.sqlite import SqliteStore
 from ..store.store import Store
+from .answers import Reader
 from .apart import remark
 from .bounds import bounds_in, patient, tier_field_of
 from .crowding import waiting_elsewhere
@@ -373,6 +374,7 @@ class Workspace:
             tier_field=tier_field_of(provider),
             probe=self.probe,
             on_progress=on_progress,
+            new_reader=self.reader_of,
         )
         return await engine.fulfil(run, stop=stop)
 
@@ -384,6 +386,10 @@ class Workspace:
         most = api.most_waiting
         quotas = () if most is None else (Quota(measure="batches", ceiling=most),)
         return AtProvider(window=api.window, quotas=quotas)
+
+    def reader_of(self, spec: Spec) -> Reader:
+        """What reads the answers to requests of `spec`."""
+        return Reader(spec)
 
     def executor_for(self, provider: Provider, spec: Spec) -> CallExecutor:
         """The way to get requests of `spec` answered. Loads a model or opens connections."""

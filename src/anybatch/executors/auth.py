@@ -1,10 +1,13 @@
 """Where a provider's key comes from: the environment, and nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
+
+import msgspec
 
 from ..core.model import Spec
 from ..errors import BadSettings, MissingExtra
@@ -145,8 +148,33 @@ def headers_for(provider: Provider, key: Key | None, spec: Spec | None = None) -
 
 def redacted(body: bytes, key: Key | None) -> bytes:
     """`body` without the key, should a service have echoed it."""
+    secret = _secret_of(key)
+    return body if secret is None else body.replace(secret.encode(), "…".encode())
+
+
+def holds_key(body: bytes, key: Key | None) -> bool:
+    """Whether any text in a JSON body has the key in it, however it is escaped there."""
+    secret = _secret_of(key)
+    return secret is not None and any(secret in text for text in _texts(msgspec.json.decode(body)))
+
+
+def _secret_of(key: Key | None) -> str | None:
     secret = key if key is None or isinstance(key, str) else key.secret
     # Less is a stand-in for services that take any key, and may be a common word.
-    if secret is None or len(secret) < 8:
-        return body
-    return body.replace(secret.encode(), "…".encode())
+    return None if secret is None or len(secret) < 8 else secret
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in a JSON value, and those that are JSON in their turn once more."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str(text):
+                yield text
+                if text[:1] in ("{", "[", '"'):
+                    with suppress(ValueError, RecursionError):
+                        left.append(msgspec.json.decode(text))
+            case dict(fields):
+                left += [*fields, *fields.values()]
+            case list(items):
+                left += items

@@ -15,10 +15,10 @@ from pyreqwest.client import Client, ClientBuilder, SyncClientBuilder
 from pyreqwest.http import HeaderMap, Url
 from pyreqwest.multipart import FormBuilder, PartBuilder
 from pyreqwest.request import RequestBuilder
-from pyreqwest.response import SyncResponse
+from pyreqwest.response import Response, SyncResponse
 
 from ..effects import Probe, effect, unwatched
-from ..errors import BadSettings, TransportError
+from ..errors import AnswerTooLong, BadSettings, TransportError
 from ..providers.flow import NO_HEADERS, Call, Reply, Upload, is_foreign
 from .auth import Credentials, is_loopback
 
@@ -42,7 +42,10 @@ class Http:
         hosts: Mapping[str, str] = NO_HEADERS,
         credentials: Credentials | None = None,
         probe: Probe = unwatched,
+        most: int | None = None,
     ) -> None:
+        """`most`: so many bytes an answer may have, unpacked; None: as many as come."""
+        self._most = most
         self._base_urls = {"": base_url, **hosts}
         self._credentials = credentials
         self._sending = effect("http.send", probe)
@@ -135,6 +138,8 @@ class Http:
                 return await self._download(request, call.download)
             if call.upload is not None:
                 request = _uploading(request, call.upload)
+            if self._most is not None:
+                return await self._within(request, self._most)
             with self._sending:
                 response = await request.build().send()
             with self._receiving:
@@ -143,6 +148,18 @@ class Http:
         except (foreign.PyreqwestError, ValueError):
             with translated(self._base_urls[call.host]):
                 raise
+
+    async def _within(self, request: RequestBuilder, most: int) -> Reply:
+        """Send a request, and read of its answer no more than that. Raises AnswerTooLong."""
+        with self._sending:
+            stream = request.build_streamed()
+            response = await stream.__aenter__()
+        try:
+            with self._receiving:
+                body = await _body_within(response, most)
+        finally:
+            await stream.__aexit__(None, None, None)
+        return Reply(status=response.status, body=body, headers=_headers(response.headers))
 
     def _address(self, call: Call) -> str:
         """Where a call goes. Raises TransportError for another host: it would get the key."""
@@ -179,6 +196,20 @@ class Http:
                     file.write(chunk)
         part.replace(to)
         return Reply(status=response.status, body=b"", headers=headers)
+
+
+async def _body_within(response: Response, most: int) -> bytes:
+    """The body, if it is no longer than `most`. One that was packed has no length that counts."""
+    length = response.get_header("content-length") or ""
+    if length.isdigit() and int(length) <= most:
+        return bytes(await response.bytes())
+    body = bytearray()
+    while chunk := await response.body_reader.read_chunk():
+        body += chunk
+        if len(body) > most:
+            said = f"the answer is longer than {most >> 20} MB, and was not read to its end"
+            raise AnswerTooLong(said, sent=True)
+    return bytes(body)
 
 
 def fetch(

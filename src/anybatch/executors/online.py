@@ -8,19 +8,25 @@ from functools import partial
 from msgspec.structs import replace
 
 from ..clock import Clock
-from ..core.model import Failure, Request, Result, Spec, Usage
+from ..core.model import NO_BODY, Failure, Request, Result, Spec, Usage
 from ..core.retry import MAX_TRIES, backoff
 from ..core.states import OUTCOMES, Outcome
 from ..effects import Probe, unwatched
-from ..errors import TransportError
+from ..errors import AnswerTooLong, TransportError
 from ..providers.flow import Call, Reply
 from ..providers.provider import Provider
-from .auth import Key, headers_for, redacted, renewable
+from .auth import Key, headers_for, holds_key, redacted, renewable
 from .calls import answer_all, pause
 from .executor import Read, Record
 from .http import Http
 from .limiter import Limiter, retry_after
 
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of an answer, unpacked. None is as long that is meant for us; and one that was packed well takes
+all memory, however little was sent."""
+UNREACHABLE = "unreachable"
+"""The code of a failure where there never was a connection."""
+ANSWER_TOO_LONG = "answer_too_long"
 _OVERLOAD: frozenset[Outcome] = frozenset(("rate_limited", "server_error", "network"))
 _TOKENS_PER_BYTE = 0.25
 
@@ -73,6 +79,7 @@ class Online:
             hosts=provider.hosts,
             credentials=renewable(key),
             probe=probe,
+            most=MAX_ANSWER_BYTES,
         )
         self._limiter = limiter or limiter_of(provider, clock)
 
@@ -130,24 +137,33 @@ class Online:
         """One try: its result, and how long the service asks us to wait before another."""
         try:
             reply = await self._http.send(Call(method="POST", path=self._path, body=request.body))
+        except AnswerTooLong as e:
+            # It would be as long again.
+            why = Failure(message=str(e), code=ANSWER_TOO_LONG)
+            return Result(n=request.n, outcome="bad_request", failure=why), None
         except TransportError as e:
             self._limiter.window.failed(sent_at=sent_at, now=self._clock.monotonic())
-            return Result(n=request.n, outcome="network", failure=Failure(message=str(e))), None
+            why = Failure(message=str(e), code=None if e.sent else UNREACHABLE)
+            return Result(n=request.n, outcome="network", failure=why), None
         finally:
             self._limiter.window.leave()
         if not reply.ok:
             # Before it is read: what is cut out of an error's words could hold part of the key.
             reply = replace(reply, body=redacted(reply.body, self._key))
-        result = self._without_key(read(request, reply))
+        result = self._without_key(read(request, reply), ok=reply.ok)
         self._limiter.settle(tokens, result.usage)
         return result, self._learn(reply, result.outcome, sent_at=sent_at)
 
-    def _without_key(self, result: Result) -> Result:
+    def _without_key(self, result: Result, *, ok: bool) -> Result:
         """Once more after decoding: escapes may have hidden the key from the first look."""
-        if result.failure is None or self._key is None:
+        why = result.failure
+        if why is None or self._key is None:
             return result
-        message = redacted(result.failure.message.encode(), self._key).decode()
-        return replace(result, failure=replace(result.failure, message=message))
+        message = redacted(why.message.encode(), self._key).decode()
+        code = None if why.code is None else redacted(why.code.encode(), self._key).decode()
+        if not ok and result.body != NO_BODY and holds_key(bytes(result.body), self._key):
+            result = replace(result, body=NO_BODY)
+        return replace(result, failure=replace(why, message=message, code=code))
 
     def _learn(self, reply: Reply, outcome: Outcome, *, sent_at: float) -> timedelta | None:
         window = self._limiter.window

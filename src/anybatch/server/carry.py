@@ -50,8 +50,10 @@ class Returning:
 
     def result(self, n: int, row: Row, result: Result | None) -> Result | None:
         """What became of request `n`, of which `row` was kept."""
-        if result is None or "asked" not in row or not is_answered(result):
+        if result is None or "asked" not in row:
             return result
+        if not is_answered(result):
+            return replace(result, body=NO_BODY)  # an error's, in the words of the other api
         asked = str(row["asked"])
         try:
             body = translate_answer(

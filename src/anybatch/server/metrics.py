@@ -58,7 +58,10 @@ def metrics_of(calls: Calls, orders: "Orders") -> Iterator[Metric]:
     yield _plain("anybatch_calls_in_flight", "gauge", "Calls under way.", calls.in_flight)
     yield _by("status", "anybatch_batches", "gauge", "Batches that are open.", statuses)
     held = orders.tokens.held()
-    waits = {"tokens_a_day": sum(order.owner in held for order in orders.open.values())}
+    waits = {
+        "tokens_a_day": sum(order.owner in held for order in orders.open.values()),
+        "endpoint": len(orders.resting),
+    }
     yield _by("why", "anybatch_batches_waiting", "gauge", "Batches kept back, and why.", waits)
     ended = orders.ended
     yield _by("status", "anybatch_batches_ended_total", "counter", "Batches that are over.", ended)

@@ -336,7 +336,10 @@ class OpenAIFace:
         )
 
     async def retrieve_batch(self, request: Request) -> Response:
-        return self._batch(await self._order(request))
+        order = await self._order(request)
+        why = self._orders.resting.get(order.id)
+        headers = None if why is None else {"anybatch-rests": _in_a_header(why)}
+        return json_answer(self._write_batch(order), headers)
 
     async def cancel_batch(self, request: Request) -> Response:
         async def cancelled() -> Order:
@@ -406,3 +409,8 @@ def _check_pending(status: str) -> None:
 
 def _not_pending(status: str) -> Refused:
     return Refused(400, f"The upload has the status '{status}': nothing can be done with it.")
+
+
+def _in_a_header(text: str) -> str:
+    """What others said, as a header takes it: ASCII on one line."""
+    return " ".join(text.encode("ascii", "replace").decode().split())

@@ -1,6 +1,6 @@
 """What all of OpenAI's calls have in common: how they are answered, and refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -26,8 +26,8 @@ def id_of(request: Request) -> str:
     return str(request.path_params["id"])
 
 
-def json_answer(said: Json) -> Response:
-    return Response(_ENCODER.encode(said), media_type="application/json")
+def json_answer(said: Json, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(_ENCODER.encode(said), media_type="application/json", headers=headers)
 
 
 def page_of(

@@ -58,12 +58,18 @@ def refusal(status: int) -> Json:
     return said("Error", _REFUSALS[status])
 
 
-def said(schema: str, description: str = "Done.", *, links: Json | None = None) -> Json:
-    """An answer in JSON."""
+def said(
+    schema: str,
+    description: str = "Done.",
+    *,
+    links: Json | None = None,
+    headers: Json | None = None,
+) -> Json:
+    """An answer in JSON; `headers` are those that it has besides."""
     more = {} if links is None else {"links": links}
     return {
         "description": description,
-        "headers": REQUEST_ID,
+        "headers": {**REQUEST_ID, **(headers or {})},
         "content": {"application/json": {"schema": ref(schema)}},
         **more,
     }
@@ -324,6 +330,13 @@ _TO_A_LISTED_BATCH: Json = {
         "description": "The next page.",
     },
 }
+_RESTS: Json = {
+    "anybatch-rests": {
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "Why nothing of it is answered at the moment; absent: nothing is wrong.",
+    }
+}
 _HOW_MUCH: Json = {
     "anybatch-output": {
         "required": True,
@@ -364,6 +377,7 @@ BATCHES: Json = {
                         "downloadFile", "Read its output.", id="$response.body#/output_file_id"
                     )
                 },
+                headers=_RESTS,
             ),
             parameters=[_BATCH],
             refuses=(404,),

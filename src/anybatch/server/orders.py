@@ -26,7 +26,7 @@ from .tokens import Tokens
 from .turns import Lane
 
 _ANSWERED = ("succeeded", "truncated", "refused", "invalid_output")
-_REFUSED = ("too_long", "bad_request", "auth", "billing", "not_found_model")
+_REFUSED = ("too_long", "bad_request")
 """Outcomes that no later attempt changes, so that no count falls."""
 _REMEMBERED = 4096
 """So many orders that are over are held in memory, too."""
@@ -60,6 +60,8 @@ class Orders:
         self._progress: dict[str, dict[str, Progress]] = {}
         self._lanes: dict[str, Lane] = {}
         """Of open orders whose input was looked at."""
+        self.resting: dict[str, str] = {}
+        """Open orders at places that answer nobody for a time, each with the reason."""
         self.ended: Counter[str] = Counter()
         """How many orders came to which end since the server began."""
         self.outcomes: Counter[str] = Counter()

@@ -7,12 +7,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from ..core.model import Request, Result, Spec
+from ..clock import Clock
+from ..core.model import Api, Request, Result, Spec
+from ..engine.answers import Reader, ServedReader
 from ..engine.intake import Intake
 from ..engine.readymade import DeclinedRun
 from ..engine.workspace import Workspace
@@ -22,6 +25,7 @@ from ..executors.limiter import Limiter
 from ..providers.flow import Reply
 from ..providers.local import LOCAL
 from ..providers.provider import Provider
+from .outages import LOOKS_AT_ONCE, Asking, Heard, Outage, Rests
 from .tokens import Gate
 
 T = TypeVar("T")
@@ -34,18 +38,30 @@ class _Lent:
     for.
     """
 
-    def __init__(self, executor: CallExecutor, gate: Gate, *, mixed: bool) -> None:
-        """`mixed`: each request names a model of its own."""
+    def __init__(
+        self,
+        executor: CallExecutor,
+        gate: Gate,
+        *,
+        mixed: bool,
+        outage: Outage | None = None,
+        clock: Clock,
+    ) -> None:
+        """`mixed`: each request names a model of its own. `outage`: of a place that may be away."""
         self._executor = executor
         self._gate = gate
         self._mixed = mixed
+        self._outage = outage
+        self._heard = Heard()
+        self._clock = clock
         self.window = executor.window
         self.backlog = executor.backlog
         self.drains = executor.drains
 
     @property
     def waiting(self) -> str | None:
-        return self._gate.why or self._executor.waiting
+        away = None if self._outage is None else self._outage.why
+        return self._gate.why or away or self._executor.waiting
 
     def takes(self, requests: int, tokens: int) -> float:
         return self._executor.takes(requests, tokens)
@@ -54,12 +70,40 @@ class _Lent:
         self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
     ) -> None:
         """What a gate that closes has kept back is left to whoever takes up the batch next."""
-        if not await self._gate.passed(stop=stop):
-            return
         if self._mixed:
             read = _each_by_itself(read)
-        async with self._gate.closing(stop) as either:
-            await self._executor.answer(requests, read=read, record=record, stop=either)
+        if self._outage is not None:
+            await self._answer_at(self._outage, requests, read=read, record=record, stop=stop)
+        elif await self._gate.passed(stop=stop):
+            async with self._gate.closing(stop) as either:
+                await self._executor.answer(requests, read=read, record=record, stop=either)
+
+    async def _answer_at(
+        self,
+        outage: Outage,
+        requests: Iterator[Request],
+        *,
+        read: Read,
+        record: Record,
+        stop: asyncio.Event,
+    ) -> None:
+        """While nobody answers there it rests, but for a few requests now and then."""
+        asking = Asking(
+            outage, requests, read=read, record=record, heard=self._heard, at=self._clock
+        )
+        while not asking.is_over:
+            if not await self._gate.passed(stop=stop) or not await outage.passed(stop):
+                return
+            async with self._gate.closing(stop) as either, outage.sending(either) as looks:
+                await self._executor.answer(
+                    asking.requests(most=LOOKS_AT_ONCE if looks else None),
+                    read=asking.read,
+                    record=asking.record,
+                    stop=either,
+                )
+            if stop.is_set() or self._gate.why is not None:
+                return
+            await asking.settle()
 
     async def close(self) -> None:
         """It stays open for the others."""
@@ -86,12 +130,16 @@ class Shared:
         self._lock = threading.RLock()
         self._executors: dict[bytes, CallExecutor] = {}
         self._limiters: dict[bytes, Limiter] = {}
+        self._outages: dict[bytes, Outage] = {}
 
     def executor(self, key: bytes, new: Callable[[], CallExecutor]) -> CallExecutor:
         return self._kept(self._executors, key, new)
 
     def limiter(self, key: bytes, new: Callable[[], Limiter]) -> Limiter:
         return self._kept(self._limiters, key, new)
+
+    def outage(self, key: bytes, new: Callable[[], Outage]) -> Outage:
+        return self._kept(self._outages, key, new)
 
     def _kept(self, there: dict[bytes, T], key: bytes, new: Callable[[], T]) -> T:
         with self._lock:
@@ -112,6 +160,10 @@ class ServingWorkspace(Workspace):
     shared: Shared = field(default_factory=Shared)
     gate: Gate = field(default_factory=Gate)
     """What the requests of its runs have to pass."""
+    rests: Rests = field(default_factory=Rests)
+    """Told where the requests of a run are asked."""
+    asked_in: Api | None = None
+    """The api in which the answers of a run are given back; None: in whichever they come."""
 
     def declined(self, *, run_id: str) -> DeclinedRun:
         """A run for requests that are not sent: it has a provider's name, and needs none."""
@@ -127,7 +179,16 @@ class ServingWorkspace(Workspace):
             return Workspace.executor_for(self, provider, spec)
 
         executor = self.shared.executor(msgspec.json.encode(parts), new)
-        return _Lent(executor, self.gate, mixed=spec.model is None)
+        outage = None
+        if provider.base_url is not None:
+            place = msgspec.json.encode((*parts, spec.model))
+            outage = self.shared.outage(place, partial(Outage, self.clock))
+            self.rests.outage = outage
+        mixed = spec.model is None
+        return _Lent(executor, self.gate, mixed=mixed, outage=outage, clock=self.clock)
+
+    def reader_of(self, spec: Spec) -> Reader:
+        return ServedReader(spec, as_they_came=self.asked_in in (None, spec.api))
 
     def limiter_for(self, provider: Provider) -> Limiter:
         def new() -> Limiter:

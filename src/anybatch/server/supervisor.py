@@ -5,6 +5,7 @@ Each order has one task at a time. Whatever is written down of it is enough to g
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,6 +23,7 @@ from . import turns
 from .check import Checking, check
 from .log import log
 from .orders import Orders
+from .outages import Rests
 from .results import Delivered, deliver
 
 _LOOK_EVERY_S = 1.0
@@ -30,6 +32,11 @@ _ALIVE_S = 30.0
 _TIDY_EVERY = timedelta(minutes=1)
 _REST = timedelta(seconds=30)
 """So long an order rests that could not be gone on with."""
+_LONGEST_REST = timedelta(minutes=30)
+"""So long at most one rests whose requests are refused by a provider's batch API: to ask anew is to
+send all of a batch."""
+_RESTING_BESIDE = 32
+"""So many orders leave their places to others while nobody answers them where they are asked."""
 _RUNS_KEPT = timedelta(days=30)
 """So long the runs of an order stay that is over."""
 
@@ -49,7 +56,12 @@ class Supervisor:
         self._rests: dict[str, datetime] = {}
         """Orders that are left alone until then."""
         self._held: dict[str, str] = {}
-        """Open orders that wait until their owner may use more tokens, each with the reason."""
+        """Open orders that wait until their owner may use more tokens, or until somebody answers
+        them again, each with the reason."""
+        self._asked: dict[str, dict[str, Rests]] = {}
+        """Where the runs are asked that go on, by their orders."""
+        self._refused: Counter[str] = Counter()
+        """How often in a row a provider has refused all of an order."""
         self._beside: dict[tuple[str, bool], asyncio.Semaphore] = {}
         """How many more runs may go on of an owner's orders, and of those that only wait."""
         self._tidied: datetime | None = None
@@ -112,7 +124,10 @@ class Supervisor:
             and self._rests.get(order.id, now) <= now
         ]
         # Those that wait leave their places to others.
-        at_work = {id: order for id, order in self._under_way.items() if id not in self._held}
+        left = set(list(self._orders.resting)[_RESTING_BESIDE:])
+        at_work = {
+            id: order for id, order in self._under_way.items() if id not in self._held or id in left
+        }
         weight = self._orders.owners.weight_of
         return turns.turns(waiting, at_work, weight=weight, lane=self._orders.lane_of)
 
@@ -139,12 +154,19 @@ class Supervisor:
                     await self._finish(order.id)
             except UnknownRun:
                 await self._lose(order)
+        except _AllRefused as e:
+            wait = min(_LONGEST_REST, _REST * 2.0 ** min(self._refused[order.id], 10))
+            self._refused[order.id] += 1
+            log("order.rests", order=order.id, why=str(e)[:500])
+            await asyncio.to_thread(self._say_why, order, str(e)[:500])
+            self._rests[order.id] = self._clock.now() + wait
         except Exception as e:
             # The other orders go on, whatever is wrong with this one. If the disk is full, all
             # rest one after the other until there is room.
             _say_rest(order, e)
             self._rests[order.id] = self._clock.now() + _REST
         finally:
+            self._asked.pop(order.id, None)
             del self._under_way[order.id]
             self._orders.changed.set()
 
@@ -186,6 +208,10 @@ class Supervisor:
         why = self._orders.tokens.held().get(order.owner)
         await asyncio.to_thread(self._say_why, order, why)
         runs = await self._run_all(order, stop)
+        refused = next((run for run in runs if run.state == "stopped"), None)
+        if refused is not None and self._orders.open[order.id].ending == "completed":
+            raise _AllRefused(refused.why or "refused")
+        self._refused.pop(order.id, None)
         return all(run.state in ("ended", "stopped") for run in runs)
 
     async def _run_all(self, order: Order, stop: asyncio.Event) -> list[Run]:
@@ -243,7 +269,9 @@ class Supervisor:
 
     async def _run(self, order: Order, run_id: str, stop: asyncio.Event) -> Run:
         run = await asyncio.to_thread(self._store.run, run_id)
-        if run.state == "ended" or (run.state == "stopped" and order.ending == "completed"):
+        if run.state == "stopped" and order.ending == "completed":
+            run = await asyncio.to_thread(self._workspace.reopen, run)
+        if run.state == "ended":
             # It may have been over when it came in, or when we began.
             self._orders.note(order, await asyncio.to_thread(self._workspace.progress, run))
             return run
@@ -251,9 +279,14 @@ class Supervisor:
         def note(look: Progress) -> None:
             self._orders.note(order, look)
 
-        gate = self._orders.tokens.gate(order.owner)
-        workspace = dataclasses.replace(self._workspace, gate=gate)
-        return await workspace.fulfil(run, stop=stop, on_progress=note)
+        gate, rests = self._orders.tokens.gate(order.owner), Rests()
+        workspace = dataclasses.replace(self._workspace, gate=gate, rests=rests, asked_in=order.api)
+        asked = self._asked.setdefault(order.id, {})
+        asked[run.id] = rests
+        try:
+            return await workspace.fulfil(run, stop=stop, on_progress=note)
+        finally:
+            asked.pop(run.id, None)
 
     async def _lose(self, order: Order) -> None:
         """End an order whose requests somebody has removed from the store."""
@@ -281,10 +314,21 @@ class Supervisor:
             return None
         return replace(order, status="finishing", finishing_at=self._clock.now())
 
-    # --- tokens ---
+    # --- what holds orders up ---
+
+    def _resting(self) -> dict[str, str]:
+        """The orders at whose places nobody answers now, wherever they are asked."""
+        resting: dict[str, str] = {}
+        for order_id, asked in self._asked.items():
+            whys = [rests.why for rests in asked.values()]
+            order = self._orders.open.get(order_id)
+            if whys and None not in whys and order is not None and order.status == "running":
+                resting[order_id] = f"{whys[0]}; it is asked again now and then"
+        return resting
 
     async def _hold(self) -> None:
-        """Have the orders wait whose owners have used their tokens, and go on who may again."""
+        """Have the orders wait whose owners have used their tokens or whom nobody answers, and go
+        on who may again."""
         tokens = self._orders.tokens
         tokens.look_at_all()
         why = tokens.held()
@@ -293,13 +337,19 @@ class Supervisor:
             for order in self._orders.open.values()
             if order.owner in why and order.status == "running"
         }
+        resting = {id: why for id, why in self._resting().items() if id not in held}
+        self._orders.resting = resting
+        held |= resting
         for order_id in held.keys() ^ self._held.keys():
             order, said = self._orders.open.get(order_id), held.get(order_id)
             if order is None or order.status != "running":
                 continue  # it waits no more because nothing more of it is sent
             await asyncio.to_thread(self._say_why, order, said)
-            word, more = ("goes_on", {}) if said is None else ("waits", {"why": said})
-            log(f"order.{word}", order=order_id, **more)
+            word = "rests" if order_id in resting else "waits"
+            if said is None:
+                log("order.goes_on", order=order_id)
+            else:
+                log(f"order.{word}", order=order_id, why=said)
         self._held = held
         await tokens.save()
 
@@ -323,6 +373,8 @@ class Supervisor:
 
         for order in list(self._orders.open.values()):
             if order.expires_at <= now and expiring(order) is not None:
+                why = self._orders.resting.get(order.id)
+                log("order.expires", order=order.id, **({} if why is None else {"why": why}))
                 moved = await self._orders.move(order.id, expiring)
                 if moved.status == "expiring":
                     await self._orders.stop_runs(moved)
@@ -338,6 +390,10 @@ class Supervisor:
         self._desk.tidy()
         for order in self._store.ended_orders(now - _RUNS_KEPT):
             self._store.forget_runs(order)
+
+
+class _AllRefused(Exception):
+    """A provider takes nothing of an order; it may later."""
 
 
 def _say_rest(order: Order, e: Exception) -> None:

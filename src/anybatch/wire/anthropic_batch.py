@@ -234,9 +234,14 @@ def _end(result: ResultLine) -> _End:
     return _End(type="errored", error=one_line(_error(result, status)))
 
 
+def is_error(body: bytes) -> bool:
+    """Whether it is an error in the service's own envelope."""
+    return optional(STRING, fields(body).get("type")) == "error"
+
+
 def _error(result: ResultLine, status: int) -> bytes:
     """The error as it came, or in the service's envelope if it came in another."""
-    if optional(STRING, fields(result.body).get("type")) == "error":
+    if is_error(result.body):
         return result.body
     said = word(error_of(result.body).get("message"))
     if said is None:

@@ -31,7 +31,7 @@ def write_line(name: str, result: Result | None, *, order: str, n: int, ending: 
     """The line of request `n` of an `order`, the client's `name`; None: it never ran."""
     line = _line(name, result, ending)
     ok = line.status is not None and 200 <= line.status < 300
-    if line.status is not None and not ok:
+    if line.status is not None and not ok and not wire.is_error(line.body):
         line = replace(line, body=_error(line.status, line.failure, f"req_{line_id(order, n)}"))
     return Written(ok, wire.write_line(line) + b"\n")
 
@@ -54,7 +54,8 @@ def _line(name: str, result: Result | None, ending: Ending) -> ResultLine:
         status = None  # a reply that nobody can read
     if why is not None:
         why = Failure(message=said(why), code=why.code)
-    return ResultLine(custom_id=name, status=status or 500, failure=why)
+    body = b"" if status is None or result.body == NO_BODY else bytes(result.body)
+    return ResultLine(custom_id=name, status=status or 500, body=body, failure=why)
 
 
 def write_tokens(count: int) -> bytes:

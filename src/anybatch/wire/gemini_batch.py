@@ -395,7 +395,9 @@ def _end(result: ResultLine, *, grpc: bool) -> Json:
     if 200 <= status < 300 and is_object(result.body):
         return {"response": one_line(result.body)}
     status = status if status >= 400 else 500
-    said = message_of(error_of(result.body))
+    error = error_of(result.body)
+    said = message_of(error)
     if said is None:
         said = result.failure.message if result.failure is not None else "no reason given"
-    return {"error": {"code": code_of(status) if grpc else status, "message": said}}
+    details = {"details": error["details"]} if isinstance(error.get("details"), list) else {}
+    return {"error": {"code": code_of(status) if grpc else status, "message": said, **details}}

@@ -248,7 +248,7 @@ class Written(NamedTuple):
 def write_line(name: str, result: Result | None, *, ending: Ending, inline: bool) -> Written:
     """The line of the client's request `name`; `result` is None if it never ran."""
     end = _end(result, ending)
-    ok = end.status is not None and 200 <= end.status < 300 and end.body != b""
+    ok = end.status is not None and 200 <= end.status < 300
     if not inline:
         line = lines.write_line(msgspec.structs.replace(end, custom_id=name or None))
         return Written(ok, line + b"\n")
@@ -271,7 +271,7 @@ def _end(result: Result | None, ending: Ending) -> ResultLine:
         return _UNANSWERED[ending]
     status, failure = result.status, result.failure
     is_answer = status is not None and 200 <= status < 300 and is_object(result.body)
-    body = bytes(result.body) if is_answer else b""
+    body = bytes(result.body) if is_object(result.body) else b""
     if failure is not None:
         failure = Failure(message=said(failure), code=failure.code)
     status = status if is_answer or (status or 0) >= 400 else None

@@ -225,7 +225,9 @@ def _line(name: str, result: Result | None, id: str, ending: Ending) -> ResultLi
         return replace(line, status=status, body=bytes(result.body))
     if status is None or 200 <= status < 300:
         return replace(line, failure=why)  # no reply, or one that nobody can read
-    return replace(line, status=status, failure=why and Failure(message=said(why), code=why.code))
+    failure = why and Failure(message=said(why), code=why.code)
+    body = b"" if result.body == NO_BODY else bytes(result.body)
+    return replace(line, status=status, body=body, failure=failure)
 
 
 # --- objects ------------------------------------------------------------------------------------
