@@ -5,13 +5,13 @@ caller has one too, as a notebook does.
 """
 
 import asyncio
+import dataclasses
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from dataclasses import fields as parts_of
 from datetime import datetime
 from importlib import import_module
 from inspect import signature
@@ -25,6 +25,7 @@ from .clock import SystemClock
 from .core import schema as schemas
 from .core.model import WORDLESS, Api, ExecutorName, Json, Preference, Result, Spec, Tail, Terms
 from .core.model import Run as StoredRun
+from .core.packing import MOST
 from .core.states import Outcome, RunStatus
 from .core.terms import NO_TERMS, terms_of
 from .datasets.frames import to_pandas, to_polars
@@ -63,6 +64,8 @@ class Ask:
     executor: ExecutorName | None = None
     """How it is answered; None: by the provider's batch API, where it has one."""
     tail: Tail = "online"
+    pack: int = 1
+    """So many rows are asked in one prompt, at most."""
 
     def spec(self) -> Spec:
         """The same in the engine's words. Raises UsageError for what does not fit together."""
@@ -70,6 +73,8 @@ class Ask:
         _check_word("executor", self.executor, ("batch", "online"))
         _check_word("tail", self.tail, get_args(Tail))
         _check_parameters(self.parameters or {})
+        if type(self.pack) is not int or not 1 <= self.pack <= MOST:
+            raise BadSettings(f"pack {self.pack!r}: give the rows in one prompt, 1 to {MOST}")
         provider, _, model = self.model.partition("/")
         if not provider:
             raise BadSettings(f"{self.model!r} is not a model; write it as PROVIDER/MODEL")
@@ -91,6 +96,7 @@ class Ask:
             parameters=dict(self.parameters or {}),
             executor=self.executor,
             tail=self.tail,
+            pack=self.pack,
         )
 
     def _output_schema(self) -> Json | None:
@@ -295,9 +301,6 @@ def _leave_nothing_at_work() -> None:
 threading._register_atexit(_leave_nothing_at_work)  # type: ignore[attr-defined]
 
 
-_ASKED = tuple(part.name for part in parts_of(Ask))
-
-
 def submit(
     data: object = None,
     *,
@@ -315,6 +318,8 @@ def submit(
     keep_remote: bool = False,
     dedupe: bool = True,
     reuse: Reuse | None = None,
+    pack: int = 1,
+    pack_agreement: float | None = None,
     parameters: Mapping[str, Any] | None = None,
     base_url: str | None = None,
     sql: str | None = None,
@@ -332,23 +337,20 @@ def submit(
 ) -> Run:
     """Start a run, or go on with the one that asked exactly the same; the work goes on in a thread.
 
-    `data` is a path, a glob, a folder, dicts, or a pandas, polars or pyarrow frame. Raises
-    UsageError before anything is sent if something is wrong with what is asked. `canary` rows go
-    first where they go by batch; None: 10 of more than 1,000. With `keep_remote`, nothing that lies
-    at the provider is deleted. With `dedupe`, rows that ask the same share one request; with
-    `reuse`, answers of earlier runs are taken: where they are `settled`, or `always`. With
-    `cache="off"`, nothing is said to a prompt cache. `by` is when all of it is to be done
-    (`"06:00"`, `"4h"`, an ISO time or a datetime), `budget` the dollars that it may cost.
-    `preview` rows go in real time ahead of a batch; `overflow="batch"`: what has no room there.
+    `data` is a path, a glob, a folder, dicts, or a frame of pandas, polars or pyarrow. Raises
+    UsageError before anything is sent. `canary` rows go first where they go by batch (None: 10 of
+    more than 1,000) or `pack` in one prompt (200). `keep_remote`: delete nothing there. With
+    `dedupe`, rows that ask the same share a request; with `reuse`, they take answers of earlier
+    runs: `settled` ones, or `always`; `cache="off"`: a prompt cache is told nothing. `by` is when
+    all is to be done (`"06:00"`, `"4h"`, an ISO time or a datetime), `budget` the dollars it may
+    cost. `preview` rows go in real time; `overflow="batch"`: what has no room there, by batch.
     """
-    given: dict[str, Any] = locals()
-    ask = Ask(**{name: given[name] for name in _ASKED})
-    _check_choices(bad_rows, reuse)
+    _check_wishes(bad_rows, reuse, pack_agreement)
     with _as_arguments():
         return start(
             _workspace_in(store),
             open_source(data, sql=sql),
-            ask.spec(),
+            _asked(locals()).spec(),
             pace=Pace(concurrency=concurrency, rpm=rpm, tpm=tpm),
             skip_bad_rows=bad_rows == "skip",
             again=again,
@@ -357,13 +359,22 @@ def submit(
             sharing=Sharing(dedupe=dedupe, reuse=reuse),
             terms=_terms(by, budget, prefer, preview=preview, overflow=overflow),
             cache=uses_cache(cache),
+            pack_agreement=pack_agreement,
         )
 
 
-def _check_choices(bad_rows: str, reuse: str | None) -> None:
+def _asked(given: Mapping[str, Any]) -> Ask:
+    """What is asked of every row, of all arguments that were `given`."""
+    return Ask(**{field.name: given[field.name] for field in dataclasses.fields(Ask)})
+
+
+def _check_wishes(bad_rows: str, reuse: str | None, pack_agreement: float | None) -> None:
+    """Raises BadSettings."""
     if bad_rows not in ("fail", "skip"):
         raise BadSettings(f"bad_rows is 'fail' or 'skip', not {bad_rows!r}")
     _check_word("reuse", reuse, get_args(Reuse))
+    if pack_agreement is not None and not 0 <= pack_agreement <= 0.99:
+        raise BadSettings(f"pack_agreement {pack_agreement!r}: give a share, 0 to 0.99")
 
 
 def _workspace_in(store: str | Path | None) -> Workspace:
@@ -442,8 +453,11 @@ def start(
     sharing: Sharing = EQUAL_ONCE,
     terms: Terms = NO_TERMS,
     cache: bool = True,
+    pack_agreement: float | None = None,
 ) -> Run:
     """Plan a run in `workspace` and set a thread to work on it."""
+    if pack_agreement is not None:
+        terms = msgspec.structs.replace(terms, agreement=pack_agreement)
     planned = plan_with(
         workspace,
         source,
@@ -457,7 +471,9 @@ def start(
         sharing=sharing,
         cache=cache,
     )
-    run = workspace.reopen(planned.run, canary=canary, keep_remote=keep_remote)
+    run = workspace.reopen(
+        planned.run, canary=canary, keep_remote=keep_remote, agreement=pack_agreement
+    )
     return Run(workspace, run, _Work(workspace, run, pace))
 
 

@@ -238,6 +238,8 @@ class World:
     owner: str = field(default_factory=this_process)
     wishes: dict[str, Any] = field(default_factory=dict)
     """How its run is planned, beyond what is asked."""
+    canary: int | None = None
+    """So many rows go first; None: as is usual."""
     lives: int = 0
 
     def __post_init__(self) -> None:
@@ -317,8 +319,9 @@ class World:
         """One process from its start to its end: what typing the command does."""
         with closing(self):
             workspace = self.open(probe)
+            wishes = {"canary": self.canary, **self.wishes}
             planned = plan_with(
-                workspace, self.source(), self.spec, self.terms, pace=self.pace, **self.wishes
+                workspace, self.source(), self.spec, self.terms, pace=self.pace, **wishes
             )
             run = workspace.reopen(planned.run)
             if cancel:

@@ -11,9 +11,9 @@ import pytest
 from anybatch.core.model import Row, Run, Spec
 from anybatch.core.tokens import Counted
 from anybatch.datasets.source import open_source
-from anybatch.engine.intake import parts_of
 from anybatch.engine.measure import Out
 from anybatch.engine.outlook import learned_of, out_of
+from anybatch.engine.sameness import parts_of
 from anybatch.engine.sharing import Sharing
 from anybatch.engine.workspace import Workspace
 from anybatch.settings import Settings

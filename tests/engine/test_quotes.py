@@ -254,3 +254,13 @@ def test_a_model_in_this_process_costs_nothing(workspace: Workspace) -> None:
 
     assert dollars(quoted) == {PLAIN: 0.0}
     assert quoted.found[0].way.executor == "embedded"
+
+
+def test_packs_are_priced_beside_the_rest_and_one_of_them_is_taken(workspace: Workspace) -> None:
+    quoted = of_tickets(workspace, spec(pack=10))
+    found = dollars(quoted)
+
+    assert found[BATCH] == pytest.approx(11.5)
+    assert found["batch, 10 rows a prompt"] == pytest.approx(2.71, rel=0.02)
+    assert taken(quoted) == "flex, 10 rows a prompt"
+    assert not any("cache, 10" in way for way in found)

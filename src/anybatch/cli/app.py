@@ -58,6 +58,8 @@ def run(
     keep_remote: option.KeepRemote = False,
     no_dedupe: option.NoDedupe = False,
     reuse: option.ReuseAnswers = None,
+    pack: option.Pack = 1,
+    pack_agreement: option.PackAgreement = None,
     parameters: option.Parameters = None,
     sql: option.Sql = None,
     bad_rows: option.BadRows = "fail",
@@ -100,6 +102,7 @@ def plan(
     base_url: option.BaseUrl = None,
     api: option.ApiName = None,
     executor: option.Executor = None,
+    pack: option.Pack = 1,
     parameters: option.Parameters = None,
     sql: option.Sql = None,
     bad_rows: option.BadRows = "fail",
@@ -125,7 +128,7 @@ def plan(
     debug: option.Debug = False,
 ) -> None:
     """Say what a run would cost, every way there is. Nothing is sent, and no key is needed."""
-    given = {**locals(), "parameters": parameters or []}
+    given = {**locals(), "parameters": parameters or [], "pack": (pack, None)}
     from .plan import Numbers, Planning, plan_command
     from .run import Wishes
     from .work import Pace

@@ -82,6 +82,21 @@ ReuseAnswers = Annotated[
         show_default=False,
     ),
 ]
+Pack = Annotated[
+    int,
+    typer.Option(
+        min=1, max=100, metavar="ROWS", help="Ask so many rows in one prompt; 200 are tried first."
+    ),
+]
+PackAgreement = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=0.99,
+        metavar="SHARE",
+        help="So far packed answers have to agree with single ones. Default: 0.9.",
+    ),
+]
 Again = Annotated[bool, typer.Option("--again", help="Start over, even if this was asked before.")]
 
 AtProvider = Annotated[

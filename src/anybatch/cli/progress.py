@@ -72,14 +72,15 @@ class Rate:
 
 
 class News:
-    """What is to be said once: which batches take unusually long."""
+    """What is to be said once: which batches take unusually long, what a trial has shown."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
 
     def of(self, progress: Progress) -> list[str]:
         """What was not said before."""
-        new = [line for line in progress.late if line not in self._told]
+        shown = () if progress.compared is None else (progress.compared.words,)
+        new = [line for line in (*progress.late, *shown) if line not in self._told]
         self._told.update(new)
         return new
 

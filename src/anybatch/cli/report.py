@@ -58,9 +58,20 @@ def report_json(report: Report, *, out: str | None, status: str | None = None) -
         "set_aside": report.set_aside,
         "were_late": report.were_late,
         "cost": cost_json(report),
+        "packs": _packs_json(report.progress),
         "errors": [{"message": message, "count": count} for message, count in report.errors],
         "out": out,
     }
+
+
+def _packs_json(progress: Progress) -> dict[str, Any] | None:
+    """What a trial of packs has shown; None: there was none."""
+    if progress.compared is None:
+        return None
+    said: dict[str, Any] = msgspec.to_builtins(progress.compared)
+    for field, told in zip(progress.compared.fields, said["fields"], strict=True):
+        told["low"], told["high"] = field.interval
+    return said
 
 
 def _model(progress: Progress) -> str:
@@ -108,6 +119,8 @@ def _lines(report: Report) -> list[str]:
         said.append(f"left out: {counted(run.skipped, 'bad row')}")
     if report.progress.waiting is not None:
         said.append(f"waits: {report.progress.waiting}")
+    if report.progress.compared is not None:
+        said.append(report.progress.compared.words)
     if report.repeated:
         said.append(
             f"after a crash at most {counted(report.repeated, 'call')} were made a second time"
@@ -236,7 +249,9 @@ def _is_held_by_canary(progress: Progress) -> bool:
     run, counts = progress.run, progress.sent
     first_only = sum(counts.values()) <= run.canary
     said_nothing_else = TRIPPING.isdisjoint(counts)
-    return first_only and said_nothing_else and invalid_in_canary(counts) is not None
+    disagrees = progress.compared is not None and not progress.compared.shows(run.terms.agreement)
+    is_bad = disagrees or invalid_in_canary(counts) is not None
+    return first_only and said_nothing_else and is_bad
 
 
 def _ways_on(progress: Progress, at_work: bool) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..api import Ask, uses_cache
 from ..clock import SystemClock
@@ -27,6 +28,7 @@ _PART_WORDS = {
     "base_url": "base URL",
     "data": "content",
     "output_schema": "answer schema",
+    "pack": "--pack",
     "parameters": "--set",
     "system": "system prompt",
 }
@@ -59,6 +61,8 @@ class Wishes:
     bad_rows: str
     yes: bool = False
     again: bool = False
+    pack: tuple[int, float | None] = (1, None)
+    """How many rows go in one prompt, and how far their answers have to agree with single ones."""
     terms: Terms = NO_TERMS
 
 
@@ -72,11 +76,13 @@ def wishes_of(typed: Mapping[str, Any]) -> Wishes:
         overflow=typed["overflow"],
         now=SystemClock().now(),
     )
+    agreement = typed["pack_agreement"]
     made: dict[str, Any] = {
         "canary": 0 if typed["no_canary"] else typed["canary"],
         "parameters": typed["parameters"] or [],
         "sharing": sharing(no_dedupe=typed["no_dedupe"], reuse=typed["reuse"]),
-        "terms": terms,
+        "terms": terms if agreement is None else replace(terms, agreement=agreement),
+        "pack": (typed["pack"], agreement),
     }
     same = {part.name: typed[part.name] for part in fields(Wishes) if part.name not in made}
     return Wishes(**same, **made)
@@ -93,7 +99,12 @@ def run_command(wishes: Wishes, store: Path | None, *, pace: Pace, delivery: Del
         planned = _plan(workspace, wishes, ask, pace=pace, delivery=delivery)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted: nothing was sent") from None
-    run = workspace.reopen(planned.run, canary=wishes.canary, keep_remote=wishes.keep_remote)
+    run = workspace.reopen(
+        planned.run,
+        canary=wishes.canary,
+        keep_remote=wishes.keep_remote,
+        agreement=wishes.pack[1],
+    )
     _say_which(planned, run)
     if not wishes.yes:
         _confirm(workspace, run)
@@ -159,6 +170,7 @@ def asked(wishes: Wishes) -> Ask:
         api=api,
         executor=executor,
         tail=tail,
+        pack=wishes.pack[0],
         base_url=wishes.base_url,
         parameters=dict(map(parameter, wishes.parameters)),
     )

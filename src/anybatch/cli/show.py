@@ -13,8 +13,8 @@ from rich.text import Text
 from ..core.model import Json, Run
 from ..core.offers import money
 from ..engine.events import Report
-from ..engine.intake import TOOL
 from ..engine.provenance import Part, differing, manifest
+from ..engine.sameness import TOOL
 from ..engine.workspace import Workspace
 from .batches import table
 from .progress import counted, ranked

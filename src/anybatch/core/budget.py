@@ -7,6 +7,7 @@ import msgspec
 
 from .model import Batch, Tier, Usage
 from .offers import Quote, money
+from .packing import LABEL
 from .price import MILLION, Rate, Rates, cost
 from .quota import BYTES_PER_TOKEN
 from .states import Outcome
@@ -61,8 +62,13 @@ def purse_of(
     quote: Quote, caps: Iterable[Cap], batches: Iterable[Batch], *, repeated: int = 0
 ) -> Purse:
     """The purse of a run with these batches."""
-    judged = sum(batch.tokens for batch in batches if batch.wave == 1)
+    first = [batch for batch in batches if batch.wave == 1]
     counted = quote.tokens_in * quote.requests
+    if quote.way.rows > 1:
+        # What was counted are requests as they are asked alone.
+        first = [batch for batch in first if batch.pack == 1]
+        counted = quote.tokens_in * sum(batch.size for batch in first)
+    judged = sum(batch.tokens for batch in first)
     scale = counted / judged if judged and counted else 1.0
     return Purse(quote=quote, caps=tuple(caps), scale=scale, repeated=repeated)
 
@@ -78,8 +84,7 @@ def tier_of(batch: Batch) -> Tier:
 def worst_of(purse: Purse, batch: Batch, requests: int, *, tier: Tier | None = None) -> float:
     """The most that so many requests of `batch` cost; infinite where its tier has no price."""
     prompt = _prompt(purse, batch) * (1 + purse.quote.band)
-    out = purse.quote.most_out * batch.budget_factor
-    return requests * _worst(purse, tier or tier_of(batch), prompt, out)
+    return requests * _worst(purse, tier or tier_of(batch), prompt, _answer(purse, batch))
 
 
 def likely_of(purse: Purse, batch: Batch, requests: int, *, tier: Tier) -> float:
@@ -95,7 +100,13 @@ def worst_call(purse: Purse, batch: Batch, length: int) -> float:
     """The most that one request of `batch` costs whose body has so many bytes."""
     prompt = length / BYTES_PER_TOKEN * purse.scale
     prompt = max(prompt, 1.0) * (1 + purse.quote.band)
-    return _worst(purse, tier_of(batch), prompt, purse.quote.most_out * batch.budget_factor)
+    return _worst(purse, tier_of(batch), prompt, _answer(purse, batch) * batch.pack)
+
+
+def _answer(purse: Purse, batch: Batch) -> float:
+    """Tokens of the longest answer to one request of `batch`."""
+    most = purse.quote.most_out * batch.budget_factor
+    return most if batch.pack == 1 else most + LABEL
 
 
 def _prompt(purse: Purse, batch: Batch) -> float:

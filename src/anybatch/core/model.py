@@ -251,12 +251,17 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Of `copies`, those that a later wave has taken over."""
     usage: Usage = Usage()
     window: int = 0
-    """At most so many calls of the present owner are under way at once."""
+    """At most so many results are under way at once by calls of the present owner."""
     executor: ExecutorName = "online"
     tier: Tier | None = None
     """At which price and pace; None: the usual one of its executor."""
     stage: int = 0
     """It goes once all of its wave that have a lower one are answered."""
+    pack: int = 1
+    """So many of its requests go out as one call, at most."""
+    trial: bool = False
+    """Whether what it is answered only shows how good packs are: other batches hold the same
+    requests, and their answers count."""
     remote: Remote | None = None
     """Of a batch that goes through a provider's batch API, from its first claim on."""
     reused: bool = False
@@ -284,6 +289,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     executor: ExecutorName | None = None
     """How it is answered; None until it is planned: as the provider offers it."""
     tail: Tail = "online"
+    pack: int = 1
+    """So many rows are asked in one prompt, at most."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -301,6 +308,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether what does not fit through a rate limit in real time goes by batch."""
     insists: bool = False
     """Whether the caller named the executor: then batches are tried though they may be late."""
+    agreement: float = 0.9
+    """The share of packed answers that has to be as when asked alone, with 95 % certainty."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

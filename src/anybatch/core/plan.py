@@ -23,6 +23,11 @@ LimitsOf = Callable[[ExecutorName], Limits]
 """What a batch may hold that is answered this way."""
 
 
+def no_batches(executor: ExecutorName) -> Limits:
+    """For a run of which no batch will be cut any more."""
+    return Limits(max_requests=1)
+
+
 def cut(lengths: Iterable[int], limits: Limits, *, taken: Iterable[int] = ()) -> Iterator[int]:
     """Yield the sizes of the fewest in-order slices that each fit `limits`.
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 from .model import Batch, Counts
-from .states import BREAKER_AFTER, OUTCOMES, SILENT_AFTER, TRIPPING, Outcome
+from .states import BREAKER_AFTER, NOT_RUN, OUTCOMES, SILENT_AFTER, TRIPPING, Outcome
 
 MAX_TRIES = 5
 """So often a real-time call is made within one wave."""
@@ -54,6 +54,8 @@ def pause_before(attempt: int) -> timedelta:
 def next_factor(outcome: Outcome, batch: Batch, *, budgeted: bool) -> int | None:
     """The budget factor to try `outcome` again with, or None to leave it at that."""
     rule = OUTCOMES[outcome]
+    if batch.pack > 1 and rule.again == "as_is" and outcome not in NOT_RUN:
+        return batch.budget_factor  # alone, which is the first time
     is_rescued = batch.remote is not None and batch.remote.rescued and outcome == "expired"
     if batch.attempt >= rule.waves and not is_rescued:
         return None
@@ -68,6 +70,8 @@ def next_factor(outcome: Outcome, batch: Batch, *, budgeted: bool) -> int | None
 
 def left_to_retry(batch: Batch, *, budgeted: bool) -> Counts:
     """Of the results of `batch`, those that the next wave should take over."""
+    if batch.trial:
+        return {}
     return {
         outcome: left
         for outcome, count in batch.counts.items()
@@ -82,13 +86,16 @@ def summed(a: Counts, b: Counts) -> Counts:
 
 
 def standing(batches: Iterable[Batch]) -> Counts:
-    """The requests' present outcomes: every result that no later wave has taken over."""
-    return _left((batch.counts, batch.retried) for batch in batches)
+    """The requests' present outcomes: every result that no later wave has taken over.
+
+    What a trial was answered is nobody's outcome.
+    """
+    return _left((batch.counts, batch.retried) for batch in batches if not batch.trial)
 
 
 def rows(batches: Iterable[Batch]) -> Counts:
     """The rows' present outcomes: as their requests have them, whether shared or not."""
-    seen = list(batches)
+    seen = [batch for batch in batches if not batch.trial]
     return summed(standing(seen), _left((batch.copies, batch.copies_retried) for batch in seen))
 
 
@@ -155,7 +162,7 @@ def _errors_in(batches: Iterable[Batch]) -> Counts:
 
 def _errors_of(batch: Batch) -> Counts:
     """A call in real time, or a line of results, is refused for one row; a batch for all of its."""
-    left = {o: c for o, c in standing([batch]).items() if o in TRIPPING}
+    left = {o: -(-c // batch.pack) for o, c in standing([batch]).items() if o in TRIPPING}
     return dict.fromkeys(left, 1) if _is_refused_whole(batch) else left
 
 

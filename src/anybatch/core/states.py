@@ -118,6 +118,11 @@ COME_BACK_FOR: frozenset[Outcome] = frozenset(
 )
 """What the same command, typed again, asks again: the reason may be gone by then."""
 
+NOT_RUN: frozenset[Outcome] = frozenset(
+    ("expired", "cancelled", "rate_limited", "auth", "billing", "not_found_model")
+)
+"""What says nothing of the request itself: it was turned away before anybody looked at it."""
+
 TRIPPING = frozenset(outcome for outcome, rule in OUTCOMES.items() if rule.trips_breaker)
 SILENT_AFTER = 32
 """So many rows without an answer stop a run in which no other row has got one."""

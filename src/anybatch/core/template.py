@@ -80,6 +80,8 @@ class Prompt:
     """The flat form, where there is one."""
     columns: frozenset[str]
     """The columns it needs."""
+    around: tuple[str, str] = ("", "")
+    """What every text begins with, and what it ends with."""
 
     def render(self, row: Row) -> str:
         """The text for `row`. Raises BadRow."""
@@ -120,7 +122,7 @@ def compile_prompt(source: str, *, columns: Iterable[str] | None = None) -> Prom
         needed = frozenset(piece.name for piece in pieces if isinstance(piece, Column))
     if columns is not None:
         _require(needed, columns)
-    return Prompt(source, template, pieces, needed)
+    return Prompt(source, template, pieces, needed, _around(tree))
 
 
 def _require(needed: frozenset[str], columns: tuple[str, ...]) -> None:
@@ -185,6 +187,22 @@ def _words(node: Any) -> tuple[str, ...]:
         case nodes.Const(value=bool() | int() | float() | None as value):
             return (str(value), str(value).lower())
     return ()
+
+
+def _around(tree: nodes.Template) -> tuple[str, str]:
+    """The constant texts at both ends of what a template makes; one that is all there is, is at the
+    beginning."""
+    parts: list[nodes.Node] = [
+        part
+        for node in tree.body
+        for part in (node.nodes if isinstance(node, nodes.Output) else [node])
+    ]
+    begin, end = (_constant(parts[place]) if parts else "" for place in (0, -1))
+    return begin, (end if len(parts) > 1 else "")
+
+
+def _constant(part: nodes.Node) -> str:
+    return str(part.data) if isinstance(part, nodes.TemplateData) else ""
 
 
 def _flatten(tree: nodes.Template) -> tuple[Piece, ...] | None:

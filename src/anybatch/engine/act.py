@@ -16,7 +16,7 @@ from ..core.model import Batch, Failure, Json, Request, Result, Run, Spec
 from ..core.states import BatchStatus
 from ..effects import Probe
 from ..errors import StoreCorrupt
-from ..executors.executor import CallExecutor, Record
+from ..executors.executor import CallExecutor, Read, Record
 from ..store.files import damaged
 from ..store.heads import read_heads
 from ..store.journal import committed_lines
@@ -28,6 +28,7 @@ from ..wire.apis import wire_of
 from ..wire.jsonl import number_of
 from .answers import Reader
 from .heads import Say, saying
+from .packing import Packer, Packs
 from .recorder import Recorder
 from .spending import Allowance
 from .waves import numbers_path
@@ -71,7 +72,8 @@ class Work:
         """Write down which calls of `batch` may be under way and will be made again."""
         left = batch.size - batch.answered
         lease: Json = {"batch": batch.id, "token": batch.token, "owner": batch.owner}
-        self.note(name, **lease, window=batch.window, left=left)
+        # Its window is one of results, of which one call may give several.
+        self.note(name, **lease, window=batch.window // batch.pack, left=left)
 
 
 def claim(
@@ -100,20 +102,24 @@ async def answer(
 ) -> None:
     """Answer what is left of a claimed batch, as far as it may cost, and let it go."""
     reader = work.new_reader(work.run.spec)
+    packs = None if batch.pack == 1 else Packs(Packer(work.run), reader)
 
     async def ask(recorder: Recorder, requests: Iterator[Request]) -> None:
+        read: Read = reader.read
         record: Record = recorder.record
+        if packs is not None:
+            read, record, requests = packs.read, packs.then(record), packs.noted(requests)
         if allowance is not None:
             requests, record = allowance.of(requests), allowance.by(record)
         said = map(say, requests)
-        answering = executor.answer(said, read=reader.read, record=record, stop=stop)
+        answering = executor.answer(said, read=read, record=record, stop=stop)
         grace = DRAIN if executor.drains else timedelta()
         if not await until(answering, stop=stop, grace=grace):
             work.note_open_calls("batch.abandoned", recorder.batch)
 
     with RequestFile(work.store.folder(batch.run_id)) as known:
         say = said_by(work, batch, known, marked_in(work, batch))
-        await record(work, batch, ask, backlog=executor.backlog)
+        await record(work, batch, ask, backlog=executor.backlog, sent=outgoing)
 
 
 def marked_in(work: Work, batch: Batch) -> Marked:
@@ -145,8 +151,15 @@ async def cancel(work: Work, batch: Batch) -> None:
 Fill = Callable[[Recorder, Iterator[Request]], Coroutine[Any, Any, None]]
 
 
-async def record(work: Work, batch: Batch, fill: Fill, *, backlog: int) -> None:
+Sent = Callable[[Work, Batch, RequestFile], Iterator[Request]]
+
+
+async def record(
+    work: Work, batch: Batch, fill: Fill, *, backlog: int, sent: Sent | None = None
+) -> None:
     """Let `fill` record a result for each request of `batch` that has none, then let it go.
+
+    It is given these requests, or what `sent` makes of them.
 
     Raises StoreCorrupt at a request that is damaged, once those before it are recorded.
     """
@@ -166,7 +179,7 @@ async def record(work: Work, batch: Batch, fill: Fill, *, backlog: int) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(recorder.run())
             try:
-                await fill(recorder, _sound(left_of(work, batch, requests), damage))
+                await fill(recorder, _sound((sent or left_of)(work, batch, requests), damage))
             finally:
                 recorder.close()
     await recorder.let_go()
@@ -187,6 +200,13 @@ def left_of(work: Work, batch: Batch, requests: RequestFile) -> Iterator[Request
 
     Raises StoreCorrupt if there are not as many results as were counted, or no rows for them.
     """
+    done = _answered_in(work, batch)
+    left = (n for n in numbers_of(work.store, batch) if n not in done)
+    return as_sent(work, batch, requests, left)
+
+
+def _answered_in(work: Work, batch: Batch) -> set[int]:
+    """The requests of `batch` that have a committed result. Raises as `left_of`."""
     folder = work.store.folder(batch.run_id)
     check_rows_are_there(folder)
     lines = committed_lines(folder, batch.id, batch.journal)
@@ -194,8 +214,30 @@ def left_of(work: Work, batch: Batch, requests: RequestFile) -> Iterator[Request
     if len(done) != batch.answered:
         found = f"hold {len(done)} results, and the database counts {batch.answered}"
         raise damaged(folder / f"{batch.id}.*.jsonl", found)
-    left = (n for n in numbers_of(work.store, batch) if n not in done)
-    return as_sent(work, batch, requests, left)
+    return done
+
+
+def outgoing(work: Work, batch: Batch, requests: RequestFile) -> Iterator[Request]:
+    """The calls that are to be made for `batch`: several of its requests may go as one.
+
+    Raises as `left_of`.
+    """
+    if batch.pack == 1:
+        return left_of(work, batch, requests)
+    numbers, done = numbers_of(work.store, batch), _answered_in(work, batch)
+    packer = Packer(work.run)
+    return packer.outgoing(requests, packer.together(requests, numbers, batch.pack), done)
+
+
+def calls_of(work: Work, batch: Batch) -> int:
+    """How many there are at a provider that has the batch, or is to have it."""
+    if batch.pack == 1:
+        return batch.size
+    numbers, done = numbers_of(work.store, batch), _answered_in(work, batch)
+    packer = Packer(work.run)
+    with RequestFile(work.store.folder(batch.run_id)) as requests:
+        groups = packer.together(requests, numbers, batch.pack)
+        return sum(1 for _ in packer.calls(groups, done))
 
 
 def as_sent(

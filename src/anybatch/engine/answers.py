@@ -25,13 +25,20 @@ class Reader:
 
     def read(self, request: Request, reply: Reply) -> Result:
         """What became of `request`, of which this is the reply."""
+        return self._read(request, reply, self._checker)
+
+    def heard(self, request: Request, reply: Reply) -> Result:
+        """The same, whatever the answer says."""
+        return self._read(request, reply, None)
+
+    def _read(self, request: Request, reply: Reply, checker: Checker | None) -> Result:
         if not reply.ok:
             outcome, why = self._wire.read_failure(reply.status, reply.body)
             return Result(n=request.n, outcome=outcome, status=reply.status, failure=why)
         answer = self._wire.read_answer(self._api, reply.body)
         outcome, failure = answer.outcome, answer.failure
-        if outcome == "succeeded" and self._checker is not None:
-            problem = self._checker.check(answer.value).problem
+        if outcome == "succeeded" and checker is not None:
+            problem = checker.check(answer.value).problem
             if problem is not None:
                 outcome, failure = "invalid_output", Failure(message=problem)
         return Result(

@@ -29,8 +29,8 @@ def plan_with(
 
     How a new one goes is chosen by them, unless it is said; a known one has these from now on.
     """
-    if terms == NO_TERMS:
-        return workspace.plan(source, spec, **asked)
+    if replace(terms, agreement=NO_TERMS.agreement) == NO_TERMS:
+        return workspace.plan(source, spec, terms=terms, **asked)
     said = spec.executor is not None or terms.overflow
     terms = replace(terms, insists=said)
     if terms.overflow:
@@ -121,7 +121,7 @@ def _offers(
     cached: bool,
     now: datetime,
 ) -> list[Offer | Unpriced]:
-    """All that is offered with one row a prompt: whoever wants more asks for it."""
+    """All that is offered with as many rows a prompt as were asked for."""
     offered = quoted(
         found.measured,
         found.out,
@@ -135,7 +135,7 @@ def _offers(
     return [
         offer
         for offer in offered
-        if (cached or offer.way.cached == "no") and offer.way.rows == 1
+        if (cached or offer.way.cached == "no") and offer.way.rows == run.spec.pack
         if offer.way.executor == "batch" or provider.sends(offer.way.tier, run.spec.api)
     ]
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.ids import custom_id, number_in
+from ..core.ids import first_in, number_in
 from ..core.model import Batch, Failure, Remote, Request, Result
+from ..core.packing import Pack, named, outcome_of_member
 from ..core.states import Outcome
 from ..providers.flow import Reply
 from ..store.journal import committed_lines
@@ -21,6 +22,7 @@ from ..wire.jsonl import number_of
 from . import act
 from .act import Work
 from .echoes import Echoes
+from .packing import Packer
 
 _KEPT_STRANGERS = 20
 _DAMAGED = "malformed"
@@ -47,6 +49,7 @@ class Collected:
         self._echo_of = echo_of
         self._paths = paths
         self._reader = work.new_reader(work.run.spec)
+        self._packer = None if batch.pack == 1 else Packer(work.run)
         self._recorded: set[int] = set()
         """The numbers of those requests that have a result here."""
         self._seen: dict[int, int] = {}
@@ -88,9 +91,10 @@ class Collected:
                     request = self._named(line, asked)
                     if _is_damaged(line) and not settles:
                         continue
-                    if request is not None and request.n not in self._recorded:
-                        self._recorded.add(request.n)
-                        yield self._result(request, line)
+                    for result in self._results(request, line):
+                        if result.n not in self._recorded:
+                            self._recorded.add(result.n)
+                            yield result
 
     def is_short(self) -> bool:
         """Whether requests have no line at all, once all `answered` were taken."""
@@ -98,10 +102,19 @@ class Collected:
 
     def unanswered(self) -> Iterator[Result]:
         """What becomes of the requests that have no line, once all `answered` were taken."""
-        numbers = act.numbers_of(self._work.store, self._batch)
-        for place, n in enumerate(numbers, start=1):
+        for place, n in self._places():
             if n not in self._recorded:
                 yield self._unrun(n, place)
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        """The 1-based place of the line that asks each request, and its number."""
+        numbers = act.numbers_of(self._work.store, self._batch)
+        if self._packer is None:
+            yield from enumerate(numbers, start=1)
+            return
+        with RequestFile(self._work.store.folder(self._batch.run_id)) as requests:
+            groups = self._packer.together(requests, numbers, self._batch.pack)
+            yield from ((place, n) for place, group in enumerate(groups, start=1) for n in group)
 
     def notes(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What was wrong, as events, once all results were taken."""
@@ -111,7 +124,9 @@ class Collected:
             yield "results.repeated", {"count": self._repeated}
         if self._conflicts:
             count = len(self._conflicts)
-            yield "results.conflicting", {"rows": self._conflicts[:20], "count": count}
+            # Of packs, the first row.
+            rows = [max(n, ~n) for n in self._conflicts[:20]]
+            yield "results.conflicting", {"rows": rows, "count": count}
 
     def _lines(self) -> Iterator[ResultLine]:
         echoes = Echoes(self._echoes)
@@ -123,9 +138,17 @@ class Collected:
             return
         run_id, numbers = self._batch.run_id, act.numbers_of(self._work.store, self._batch)
         with RequestFile(self._work.store.folder(run_id)) as requests:
-            for request in act.as_sent(self._work, self._batch, requests, numbers):
-                name = custom_id(run_id, request.n, request.body)
-                yield name, self._echo_of(request.body)
+            for request in self._as_sent(requests, numbers):
+                yield named(run_id, request), self._echo_of(request.body)
+
+    def _as_sent(
+        self, requests: RequestFile, numbers: "range | memoryview[int]"
+    ) -> Iterator[Request]:
+        """The calls that were made of these requests."""
+        if self._packer is None:
+            return act.as_sent(self._work, self._batch, requests, numbers)
+        groups = self._packer.together(requests, numbers, self._batch.pack)
+        return self._packer.outgoing(requests, groups, frozenset())
 
     def _read_lines(self) -> Iterator[ResultLine]:
         for path in self._paths:
@@ -147,7 +170,18 @@ class Collected:
         numbers = sorted(n for n in claimed if n is not None and n in ours)
         as_sent = act.as_sent(self._work, self._batch, requests, numbers)
         run_id = self._batch.run_id
-        return {custom_id(run_id, request.n, request.body): request for request in as_sent}
+        asked = {named(run_id, request): request for request in as_sent}
+        return asked if self._packer is None else {**asked, **self._asked_as_packs(chunk, requests)}
+
+    def _asked_as_packs(self, chunk: list[ResultLine], requests: RequestFile) -> dict[str, Request]:
+        """The packs that these lines may answer."""
+        assert self._packer is not None
+        claimed = {first_in(line.custom_id) for line in chunk if line.custom_id is not None}
+        numbers = act.numbers_of(self._work.store, self._batch)
+        groups = self._packer.together(requests, numbers, self._batch.pack)
+        claimed_groups = (group for group in groups if group[0] in claimed)
+        packs = self._packer.outgoing(requests, claimed_groups, frozenset())
+        return {named(self._batch.run_id, pack): pack for pack in packs}
 
     def _named(self, line: ResultLine, asked: dict[str, Request]) -> Request | None:
         """The request that a line answers; None if it is none of ours."""
@@ -166,9 +200,20 @@ class Collected:
             self._conflicts.append(request.n)
         return request
 
+    def _results(self, request: Request | None, line: ResultLine) -> list[Result]:
+        """What a line says of each request that it answers."""
+        if request is None:
+            return []
+        result = self._result(request, line)
+        if not isinstance(request, Pack):
+            return [result]
+        assert self._packer is not None
+        return self._packer.unpacked(request, result)
+
     def _result(self, request: Request, line: ResultLine) -> Result:
         if line.outcome is None and line.status is not None:
-            result = self._reader.read(request, Reply(status=line.status, body=line.body))
+            read = self._reader.heard if isinstance(request, Pack) else self._reader.read
+            result = read(request, Reply(status=line.status, body=line.body))
         else:
             outcome = line.outcome or "server_error"
             if outcome == "cancelled" and is_still_wanted(self._remote):
@@ -182,10 +227,12 @@ class Collected:
 
     def _unrun(self, n: int, place: int) -> Result:
         remote = self._remote
-        if place in remote.bad_lines:
-            why = remote.bad_lines[place]
-            return Result(n=n, outcome=_BY_CODE.get(why.code or "", "bad_request"), failure=why)
         outcome, failure = outcome_of_unrun(remote)
+        if place in remote.bad_lines:
+            failure = remote.bad_lines[place]
+            outcome = _BY_CODE.get(failure.code or "", "bad_request")
+        if self._packer is not None:
+            outcome = outcome_of_member(outcome)
         return Result(n=n, outcome=outcome, failure=failure)
 
 

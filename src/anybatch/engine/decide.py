@@ -12,6 +12,7 @@ from typing import assert_never
 from ..core.budget import Purse, Spending
 from ..core.heads import early
 from ..core.model import Batch, ExecutorName, Late, Run, Tier
+from ..core.packing import Compared
 from ..core.quota import Load, Quota, held_by, load_of, total, waits_there
 from ..core.rescue import Again, Deadline, Direct, again, left_in, whole
 from ..core.retry import invalid_in_canary, left_to_retry, refusal_of, standing, tripped
@@ -97,6 +98,11 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Compare:
+    """See what a trial of packs has shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """Plan the next wave."""
 
@@ -124,7 +130,7 @@ LISTED_FROM = 5
 Remotely = Submit | Recover | CancelRemote | Collect | Clean | Replan
 """The steps of a batch that goes through a provider's batch API, but for looking at it."""
 
-Action = Answer | Cancel | Remotely | Poll | Alert | Retry | Stop | Leave | Finish
+Action = Answer | Cancel | Remotely | Poll | Alert | Compare | Retry | Stop | Leave | Finish
 
 LONGEST_PAUSE = timedelta(minutes=30)
 """Nothing is put off for longer: what is, was put off by a clock that was ahead."""
@@ -175,6 +181,8 @@ class Snapshot:
     """How fast rows are answered in real time; None: nobody knows."""
     overflows: bool = False
     """Whether real time has to wait so long for its rate limits that the rest goes by batch."""
+    compared: Compared | None = None
+    """What a trial of packs has shown, once that was looked at."""
 
     def is_past(self, moment: datetime, now: datetime) -> bool:
         """Whether what was put off until `moment` is due: a clock may have been set back since."""
@@ -209,10 +217,11 @@ def _go_on(seen: Snapshot, now: datetime) -> list[Action]:
         canary = [batch for batch in seen.batches if batch.first < seen.run.canary]
         if not all(map(_is_answered, canary)):
             return _attempts([b for b in canary if not _is_cleaned(b)], now, seen)
-        bad = invalid_in_canary(standing(canary))
-        if bad is not None:
-            cause = refusal_of(canary)
-            why = _of_canary(*bad) if cause is None else _of_refusal(cause)
+        is_trial = any(batch.trial for batch in canary)
+        if is_trial and seen.compared is None:
+            return [Compare()]
+        why = _what_canary_says(canary, seen) if len(canary) < len(seen.batches) else None
+        if why is not None:
             return _last(Stop(why=why), uncleaned, now, seen)
     if unanswered and any(_waits_for_a_rescue(batch, seen) for batch in seen.batches):
         return [Retry()]
@@ -289,6 +298,21 @@ def _are_others_sent(seen: Snapshot) -> bool:
 
 def _of_refusal(cause: Outcome) -> str:
     return f"{cause}: {OUTCOMES[cause].meaning}"
+
+
+def _what_canary_says(canary: list[Batch], seen: Snapshot) -> str | None:
+    """Why the other rows are not sent; None: they may go."""
+    bad = invalid_in_canary(standing(canary))
+    if bad is not None:
+        cause = refusal_of(canary)
+        return _of_canary(*bad) if cause is None else _of_refusal(cause)
+    if seen.compared is None or seen.compared.shows(seen.run.terms.agreement):
+        return None
+    return (
+        f"{seen.compared.words}. That is below the agreement of {seen.run.terms.agreement:.0%} "
+        "asked for, so the others were not sent; leave out --pack, which makes a new run, ask for "
+        "less by --pack-agreement, or have them sent all the same by --no-canary"
+    )
 
 
 def _of_canary(invalid: int, judged: int) -> str:

@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, assert_never
 
+import msgspec
 from msgspec.structs import replace
 
 from ..clock import Clock
 from ..core.model import Batch, Run, Spec
+from ..core.packing import Compared
 from ..core.plan import LimitsOf
 from ..core.quota import Load, Quota
 from ..core.retry import tripped
@@ -42,6 +44,7 @@ from .decide import (
     CancelRemote,
     Clean,
     Collect,
+    Compare,
     Finish,
     Leave,
     Poll,
@@ -57,6 +60,7 @@ from .decide import (
     way_again,
 )
 from .events import SET_ASIDE, Progress, progress, set_aside
+from .packing import COMPARED, compare, known
 from .spending import Spending
 from .steps import RemoteWork
 from .waiting import waiting_for
@@ -177,6 +181,8 @@ class _Fulfilment:
         """The batches that may not be submitted yet, each with the limit it waits for."""
         self._set_aside = 0
         self._began = engine.clock.now()
+        self._compared: Compared | None = None
+        """What a trial of packs has shown."""
         self._leaves = False
         """Whether to end though the run is not over: of what is left nothing can be learned."""
         self._next_report = 0.0
@@ -295,6 +301,7 @@ class _Fulfilment:
             least=self._spending.least,
             direct=self._bounds.direct,
             overflows=self._overflows(),
+            compared=self._compared,
         )
 
     def _overflows(self) -> bool:
@@ -310,7 +317,8 @@ class _Fulfilment:
             case Answer(batch=batch):
                 executor = await self._opened()
                 work = partial(self._answer, executor)
-                await self._take(Answer, batch, tasks, work, window=executor.window)
+                window = executor.window * batch.pack
+                await self._take(Answer, batch, tasks, work, window=window)
             case Cancel(batch=batch):
                 await self._take(Cancel, batch, tasks, partial(act.cancel, self._work))
             case Alert(batch=batch, late=late):
@@ -321,6 +329,8 @@ class _Fulfilment:
             case Poll(batches=batches):
                 on = await self._remotely()
                 self._looking = tasks.create_task(self._look_at(on, batches))
+            case Compare():
+                await self._on_thread(self._compare)
             case Retry():
                 await self._on_thread(self._plan_wave)
             case Stop(why=why):
@@ -413,6 +423,15 @@ class _Fulfilment:
         note = partial(self._work.note, "batch.lost", batch=batch.id, owner=batch.owner)
         await self._on_thread(note)
 
+    def _compare(self) -> None:
+        """See what a trial of packs has shown, unless another process has said so."""
+        self._compared = known(self._store, self._run)
+        if self._compared is None:
+            self._compared = compare(self._store, self._run)
+            fields = msgspec.to_builtins(self._compared)
+            self._work.note(COMPARED, **fields)
+        self._report()
+
     def _plan_wave(self) -> None:
         seen, now = self._snapshot(), self._clock.now()
         planned = plan_wave(
@@ -448,7 +467,11 @@ class _Fulfilment:
     def _report(self) -> None:
         self._next_report = self._clock.monotonic() + _REPORT_EVERY.total_seconds()
         look = progress(
-            self._run, self._seen.values(), waiting=self._waiting(), set_aside=self._set_aside
+            self._run,
+            self._seen.values(),
+            waiting=self._waiting(),
+            set_aside=self._set_aside,
+            compared=self._compared,
         )
         self._engine.on_progress(look)
 

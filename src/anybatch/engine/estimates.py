@@ -59,7 +59,7 @@ def quote_of_intake(
 def usual_way(run: Run) -> Way:
     """How `run` is answered if nothing else was chosen."""
     executor = run.spec.executor or "online"
-    return Way(tier=usual_tier(executor), executor=executor)
+    return Way(tier=usual_tier(executor), executor=executor, rows=run.spec.pack)
 
 
 def estimate(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ..core.budget import is_over
 from ..core.ledger import Cost
 from ..core.model import Batch, Counts, Run, Usage
+from ..core.packing import Compared
 from ..core.retry import rows, standing
 from ..core.states import RunStatus, exit_code, status_of
 from ..store.store import Event
@@ -30,6 +31,8 @@ class Progress:
     """Which batches take unusually long at their provider, a line each."""
     set_aside: int = 0
     """So many results of a provider's are nobody's, or contradict another one; known at the end."""
+    compared: Compared | None = None
+    """What a trial of packs has shown."""
 
     @property
     def done(self) -> int:
@@ -59,7 +62,12 @@ class Report:
 
 
 def progress(
-    run: Run, batches: Iterable[Batch], *, waiting: str | None = None, set_aside: int = 0
+    run: Run,
+    batches: Iterable[Batch],
+    *,
+    waiting: str | None = None,
+    set_aside: int = 0,
+    compared: Compared | None = None,
 ) -> Progress:
     """What the batches of a run add up to."""
     seen = list(batches)
@@ -73,6 +81,7 @@ def progress(
         waiting=waiting,
         late=tuple(line for batch in seen if (line := late_line(batch)) is not None),
         set_aside=set_aside,
+        compared=compared,
     )
 
 

@@ -62,6 +62,8 @@ def _places(store: Store, run: Run) -> _Places:
     folder = store.folder(run.id)
     places = _Places([], *zeros)
     for batch in store.batches(run.id):
+        if batch.trial:
+            continue
         tokens: dict[int, int] = {}
         for token, offset, line in committed_lines(folder, batch.id, batch.journal):
             if token not in tokens:

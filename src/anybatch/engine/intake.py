@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from hashlib import blake2b
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -31,6 +30,7 @@ from ..core.template import (
     compile_prompt,
     compile_requests,
 )
+from ..core.terms import NO_TERMS
 from ..datasets.source import Source
 from ..effects import Probe, effect
 from ..errors import BadInput, BadSettings, StoreUnwritable
@@ -47,12 +47,13 @@ from ..wire import openai as wire
 from ..wire.apis import budget_of, wire_of
 from .events import REUSED
 from .heads import Caching, heads_of
+from .packing import check_packing, packed_wave, tried
 from .reuse import Taken, reused_batch
+from .sameness import TOOL, fingerprint, parts_of
 from .sharing import EQUAL_ONCE, Sharing, share
 from .waves import before_overflow, first_wave
 
 PREFIX_BYTES = 1024
-TOOL = "anybatch"
 """The part of a run that says which version of ours planned it. It makes it no other run."""
 _TOLD = 20
 """So many earlier runs are named whose answers were taken over."""
@@ -95,7 +96,7 @@ class Intake:
     """Which rows need no request of their own."""
     choose: Callable[[Run], Chosen] | None = None
     """Says how such a run goes; None: as it was asked."""
-    terms: Terms = Terms()
+    terms: Terms = NO_TERMS
     caching: Caching | None = None
     """What is known of the cache that its prompts may be kept in; None: nothing is said to one."""
 
@@ -192,19 +193,24 @@ def add(intake: Intake, run: Run, taken: Taken | None = None, chosen: Chosen | N
     older one."""
     folder = intake.store.folder(run.id)
     executor, provider = run.spec.executor or "online", intake.provider
+    limits = provider.limits_of(executor)
     heads = _heads(intake, run, executor) if chosen is None or chosen.is_cached else None
-    batches = first_wave(
-        run.id,
-        folder,
-        limits=provider.limits_of(executor),
-        group_prefixes=intake.caching is not None
-        or (provider.groups_prefixes and executor != "batch"),
-        probe=intake.probe,
-        canary=_ahead(run),
-        count=run.to_send,
-        heads=heads,
-        executor=executor,
-        in_flight=1 if executor == "batch" else provider.concurrency,
+    batches = (
+        packed_wave(run, folder, limits=limits, count=run.to_send)
+        if run.spec.pack > 1
+        else first_wave(
+            run.id,
+            folder,
+            limits=limits,
+            group_prefixes=intake.caching is not None
+            or (provider.groups_prefixes and executor != "batch"),
+            probe=intake.probe,
+            canary=_ahead(run),
+            count=run.to_send,
+            heads=heads,
+            executor=executor,
+            in_flight=1 if executor == "batch" else provider.concurrency,
+        )
     )
     batches = [replace(batch, executor=executor) for batch in batches]
     if executor == "batch" and run.terms.overflow:
@@ -252,7 +258,7 @@ def _previewed(batch: Batch, terms: Terms) -> Batch:
 def _heads(intake: Intake, run: Run, executor: ExecutorName) -> Heads | None:
     """What its requests share, kept for when they go out; None: nothing is said to a cache."""
     splits = executor == "batch" and (run.terms.preview or run.terms.overflow)
-    if intake.caching is None or splits:
+    if intake.caching is None or splits or run.spec.pack > 1:
         return None
     folder, spec = intake.store.folder(run.id), run.spec
     with RequestFile(folder) as requests:
@@ -261,6 +267,17 @@ def _heads(intake: Intake, run: Run, executor: ExecutorName) -> Heads | None:
     if heads is not None:
         write_heads(folder, heads, probe=intake.probe)
     return heads
+
+
+def wished(run: Run, *, canary: int | None, keep_remote: bool, agreement: float | None) -> Run:
+    """`run` with what its caller may change later; None: as it was."""
+    wanted = run.terms.agreement if agreement is None else agreement
+    return replace(
+        run,
+        canary=0 if canary == 0 else run.canary,
+        keep_remote=run.keep_remote or keep_remote,
+        terms=replace(run.terms, agreement=wanted),
+    )
 
 
 def sweep(store: Store) -> None:
@@ -275,44 +292,6 @@ def sweep(store: Store) -> None:
                 mark.unlink()
             else:
                 forget(folder)
-
-
-# --- what makes two runs the same ---
-
-
-def parts_of(spec: Spec, data: str) -> dict[str, str]:
-    """A digest for each thing that makes a run what it is. `data` is the dataset's.
-
-    Raises BadSettings for what is no text.
-    """
-    said = msgspec.to_builtins(spec)
-    return {"data": data, **{name: _digest(_encoded(name, said[name])) for name in sorted(said)}}
-
-
-def _encoded(name: str, value: object) -> bytes:
-    try:
-        return _ENCODER.encode(value)
-    except UnicodeEncodeError as e:
-        raise BadSettings(
-            f"{name.replace('_', ' ')!r} holds {e.object[e.start]!r}, half a character, which no "
-            "UTF-8 text can hold. Write it anew, or save its file as UTF-8"
-        ) from e
-
-
-def fingerprint(parts: dict[str, str]) -> str:
-    """One digest for all the parts: equal for runs that would ask the same."""
-    return _digest(_ENCODER.encode(sorted(parts.items())))
-
-
-def changed(run: Run, parts: dict[str, str]) -> list[str]:
-    """The names of the parts that differ from those of an earlier run."""
-    return [
-        name for name, digest in parts.items() if name != TOOL and run.parts.get(name) != digest
-    ]
-
-
-def _digest(content: bytes) -> str:
-    return blake2b(content, digest_size=16).hexdigest()
 
 
 # --- rows ---
@@ -421,6 +400,12 @@ def _shared(intake: Intake, run: Run, first_of: "array[int] | None") -> tuple[Ru
 
 
 def _canary(intake: Intake, spec: Spec, total: int) -> int:
+    if spec.pack > 1:
+        if intake.terms.preview or intake.terms.overflow:
+            raise BadSettings(
+                "--preview and --overflow do not go with --pack: leave out one of them"
+            )
+        return tried(total, wanted=intake.canary, agreement=intake.terms.agreement)
     if spec.executor != "batch":
         return 0
     wanted = CANARY if total > CANARY_FROM else 0
@@ -530,6 +515,7 @@ def _asking_all(spec: Spec, first: list[Row]) -> _Asking:
     columns = tuple(dict.fromkeys(chain.from_iterable(first)))
     prompt = compile_prompt(spec.prompt, columns=columns)
     system = None if spec.system is None else compile_prompt(spec.system, columns=columns)
+    check_packing(spec, system)
     model = spec.model
 
     def shape(system: str | None, user: str | None) -> dict[str, object]:
@@ -569,6 +555,7 @@ def _asking_as_written(source: Source, spec: Spec, first: list[Row]) -> _Asking:
     """Ready-made requests: bodies travel as they are, but for a model that the caller names."""
     if spec.prompt is not None or spec.system is not None:
         raise BadSettings(f"{source.name!r} holds ready-made requests; they take no --prompt")
+    check_packing(spec, None)
     api = _api_of(first[0])
     if api is None:
         raise BadInput(

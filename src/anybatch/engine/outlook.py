@@ -57,7 +57,7 @@ def out_of(
     if spec.api in EMBEDDINGS:
         return Out(0, 0, "embeddings have none")
     for run in _alike(store, spec, parts):
-        answers, tokens = _answered(store.batches(run.id))
+        answers, tokens = _answered(_asked_alone(store, run))
         if answers >= _ENOUGH:
             mean = tokens / answers
             return Out(mean, cap or 3 * mean, f"as {answers:,} answers to the same prompt were")
@@ -76,6 +76,11 @@ def _alike(store: Store, spec: Spec, parts: dict[str, str]) -> Iterator[Run]:
     for run in store.runs(most=_RUNS):
         if all(run.parts.get(name) == parts.get(name) for name in _ALIKE):
             yield run
+
+
+def _asked_alone(store: Store, run: Run) -> list[Batch]:
+    """The batches whose requests went out as they are: packs are charged for more, and for less."""
+    return [batch for batch in store.batches(run.id) if batch.pack == 1]
 
 
 def _answered(batches: Sequence[Batch]) -> tuple[int, int]:
@@ -147,7 +152,7 @@ def _pairs(store: Store, run: Run, counter: Counter) -> list[tuple[int, int]]:
 
 def _charged(store: Store, run: Run) -> Iterator[_Charged]:
     folder = store.folder(run.id)
-    for batch in store.batches(run.id):
+    for batch in _asked_alone(store, run):
         for _, _, line in committed_lines(folder, batch.id, batch.journal):
             result = _decode(line)
             if result.usage.tokens_in:

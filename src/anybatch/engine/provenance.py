@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..core.model import Json, Run
-from .intake import TOOL
 from .ledger import models_of
+from .sameness import TOOL
 from .workspace import Workspace
 
 

@@ -6,13 +6,16 @@ Nothing is written and nothing is sent.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from math import ceil
+
+from msgspec.structs import replace
 
 from ..core.heads import to_measure
 from ..core.model import ExecutorName, Spec, Terms
 from ..core.offers import Choice, Duration, NoOffer, Offer, Unpriced, Way, choose, offers
 from ..core.pace import latency_s, seconds_by
-from ..core.price import Tariff, Workload
+from ..core.price import Tariff, Workload, packed
 from ..core.quota import Load, Quota, is_over, reason
 from ..core.rescue import FLEX_TIMES, P95
 from ..core.terms import NO_TERMS
@@ -23,9 +26,9 @@ from ..providers.provider import Provider
 from ..providers.vocabularies import counter_for
 from .apart import remark_on
 from .heads import Caching
-from .intake import parts_of
 from .measure import Measured, Out, measure
 from .outlook import learned_of, out_of
+from .sameness import parts_of
 from .tariffs import tariff_of
 from .workspace import Pace, Workspace
 
@@ -144,7 +147,11 @@ def quoted(
         after_dedupe=fewer,
         remark=_remark(measured, spec, tariff),
         choice=choose(
-            (offer for offer in fewer if only in (None, offer.way.executor)),
+            (
+                offer
+                for offer in fewer
+                if only in (None, offer.way.executor) and offer.way.rows == spec.pack
+            ),
             terms,
             now=now,
         ),
@@ -168,7 +175,30 @@ def ways(
     usual: Mapping[str, Usual],
     quotas: Sequence[Quota] = (),
 ) -> Iterator[tuple[Way, Duration, tuple[str, ...]]]:
-    """Every way there is, how long it takes, and the limits that will make it wait."""
+    """Every way there is, how long it takes, and the limits that will make it wait.
+
+    Where several rows are to go in one prompt, each way without a cache is there once more so.
+    """
+    ways_of = partial(
+        _ways, spec=spec, provider=provider, tariff=tariff, usual=usual, quotas=quotas
+    )
+    yield from ways_of(work)
+    if spec.pack == 1:
+        return
+    for way, takes, waits in ways_of(packed(work, spec.pack)):
+        if way.cached == "no":
+            yield replace(way, rows=spec.pack), takes, waits
+
+
+def _ways(
+    work: Workload,
+    *,
+    spec: Spec,
+    provider: Provider,
+    tariff: Tariff,
+    usual: Mapping[str, Usual],
+    quotas: Sequence[Quota],
+) -> Iterator[tuple[Way, Duration, tuple[str, ...]]]:
     cache = cache_of(spec)
     takes, waits = _in_real_time(work, provider)
     if provider.base_url is None:

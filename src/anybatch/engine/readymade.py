@@ -17,17 +17,8 @@ from ..store.requests import RequestWriter
 from ..store.rows import RowWriter
 from ..version import VERSION
 from ..wire.openai import BUDGET_FIELDS
-from .intake import (
-    PREFIX_BYTES,
-    TOOL,
-    Intake,
-    add,
-    begin,
-    fingerprint,
-    forget,
-    parts_of,
-    unmark,
-)
+from .intake import PREFIX_BYTES, Intake, add, begin, forget, unmark
+from .sameness import TOOL, fingerprint, parts_of
 
 
 class ReadyRun:

@@ -126,7 +126,7 @@ def _alike(store: Store, spec: Spec) -> list[Run]:
 
 
 def _whom(spec: Spec) -> tuple[object, ...]:
-    return spec.provider, spec.base_url, spec.model, spec.api
+    return spec.provider, spec.base_url, spec.model, spec.api, spec.pack
 
 
 class _Writer:

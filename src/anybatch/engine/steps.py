@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ..core.marks import upload_name
 from ..core.model import Batch, Remote, Request, Result
+from ..core.packing import outcome_of_member
 from ..core.plan import LimitsOf
 from ..core.states import Outcome
 from ..core.timing import Timing, Usual
@@ -63,7 +64,7 @@ def submission_of(on: RemoteWork, batch: Batch, path: Path) -> Submission:
         intent=batch.id,
         api=spec.api,
         model=spec.model,
-        size=batch.size,
+        size=act.calls_of(on.work, batch),
         file=remote_of(batch).input_file,
         requests=path,
     )
@@ -126,6 +127,8 @@ async def take_in(on: RemoteWork, recorder: Recorder, results: Iterable[Result])
 async def fail_all(on: RemoteWork, batch: Batch, result: Result) -> None:
     """Record the same for each request of a batch that does not exist at its provider."""
     batch = replace(batch, remote=replace(remote_of(batch), sent_at=None))
+    if batch.pack > 1:
+        result = replace(result, outcome=outcome_of_member(result.outcome))
     numbers = act.numbers_of(on.work.store, batch)
     await record(on, batch, (replace(result, n=n) for n in numbers))
 

@@ -17,7 +17,7 @@ from ..core.plan import Limits, LimitsOf, cut
 from ..core.quota import BYTES_PER_TOKEN
 from ..core.rescue import Again
 from ..core.retry import BATCH_WAVES, next_factor, pause_before, summed
-from ..core.states import COME_BACK_FOR, Outcome
+from ..core.states import COME_BACK_FOR, NOT_RUN, TRIPPING, Outcome
 from ..effects import Probe
 from ..store.copies import copies_of
 from ..store.files import fsync_folder
@@ -26,6 +26,7 @@ from ..store.numbers import write_numbers
 from ..store.requests import Entry, RequestFile
 from ..store.store import Store
 from .heads import Stage, stages
+from .packing import Packer, slices
 
 
 class Take(NamedTuple):
@@ -37,6 +38,8 @@ class Take(NamedTuple):
     """Empty: as requests usually go at this attempt."""
     tier: Tier | Literal[""] = ""
     """Empty: the usual one."""
+    pack: int = 1
+    """So many go out as one call."""
 
 
 _FIRST_TO_OVERFLOW = 20
@@ -50,7 +53,11 @@ def due_again(run: Run) -> Choose:
 
     def choose(batch: Batch, outcome: Outcome) -> Take | None:
         factor = next_factor(outcome, batch, budgeted=run.budgeted)
-        return None if factor is None else Take(batch.attempt + 1, factor)
+        if factor is None:
+            return None
+        pack = _pack_again(batch, outcome)
+        # What was packed and goes alone is asked so for the first time.
+        return Take(batch.attempt + 1 if pack == batch.pack else 1, factor, pack=pack)
 
     return choose
 
@@ -70,7 +77,9 @@ def in_time(choose: Choose, again: Callable[[Batch, Outcome], Again | None]) -> 
 
 def after_fix(batch: Batch, outcome: Outcome) -> Take | None:
     """What is tried again because the user came back: a key or a line may be mended."""
-    return Take(1, batch.budget_factor) if outcome in COME_BACK_FOR else None
+    if outcome not in COME_BACK_FOR:
+        return None
+    return Take(1, batch.budget_factor, pack=_pack_again(batch, outcome))
 
 
 def asked_for(outcomes: frozenset[Outcome], run: Run) -> Choose:
@@ -80,9 +89,21 @@ def asked_for(outcomes: frozenset[Outcome], run: Run) -> Choose:
         if outcome not in outcomes:
             return None
         double = outcome == "truncated" and run.budgeted
-        return Take(1, batch.budget_factor * (2 if double else 1))
+        factor = batch.budget_factor * (2 if double else 1)
+        return Take(1, factor, pack=_pack_again(batch, outcome))
 
     return choose
+
+
+def _pack_again(batch: Batch, outcome: Outcome) -> int:
+    """How many go together when they are tried again: as before if nobody looked at them, else each
+    goes alone."""
+    return batch.pack if outcome in NOT_RUN else 1
+
+
+def with_what_stopped(run: Run, outcomes: frozenset[Outcome]) -> frozenset[Outcome]:
+    """`outcomes`, and those that tripped the breaker: a run that goes on would trip over them."""
+    return outcomes | TRIPPING if run.state == "stopped" else outcomes
 
 
 def executor_for(spec: Spec, *, attempt: int) -> ExecutorName:
@@ -227,20 +248,32 @@ def _cut_listed(
     wave: int = 1,
     part: int = 0,
     taken: Iterable[int] = (),
+    sizes: Iterable[int] | None = None,
 ) -> Iterator[Batch]:
     """Batches that hold `numbers` in this order, each listed in an index file of its own.
 
     A batch's id tells its numbers apart from any others, so that of two processes that plan the
-    same wave differently, neither writes over what the other lists.
+    same wave differently, neither writes over what the other lists. `sizes` are theirs; None: as
+    large as they may be.
     """
     entries = (entry for n in numbers for entry in requests.entries(n, 1))
     lengths = array("Q", _lengths(entries, len(numbers), limits))
-    for start, size in _placed(cut(lengths, limits, taken=taken)):
+    cuts = cut(lengths, limits, taken=taken) if sizes is None else sizes
+    for start, size in _placed(cuts):
         listed = numbers[start : start + size]
         batch = _planned(run_id, part=part, first=listed[0], size=size, wave=wave)
         batch = replace(batch, tokens=_tokens(sum(lengths[start : start + size])))
         yield write_listed(batch, listed, folder, probe=probe)
         part += 1
+
+
+def _in_packs(
+    run: Run, requests: RequestFile, numbers: "array[int]", take: Take, limits: Limits
+) -> Iterator[int]:
+    """The sizes of batches that make as many calls as they may."""
+    listed = memoryview(numbers)
+    found = slices(Packer(run), requests, listed, pack=take.pack, limits=limits)
+    return (each.rows for each in found)
 
 
 def write_listed(batch: Batch, numbers: "array[int]", folder: Path, *, probe: Probe) -> Batch:
@@ -303,6 +336,8 @@ def piece_of(
         executor=batch.executor,
         tier=batch.tier,
         stage=batch.stage,
+        pack=batch.pack,
+        trial=batch.trial,
         tokens=share if tokens is None else tokens,
     )
     if batch.ordered and isinstance(numbers, range):
@@ -342,6 +377,8 @@ def plan_wave(
     retried: list[Batch] = []
     copies = copies_of(folder, run)
     for batch in store.batches(run.id):
+        if batch.trial:
+            continue
         taken, with_them = _take(batch, folder, choose, groups, copies)
         if taken:
             was, were = summed(batch.retried, taken), summed(batch.copies_retried, with_them)
@@ -403,8 +440,12 @@ def _wave(
             ordered = array("I", sorted(numbers))
             executor = take.executor or executor_for(run.spec, attempt=take.attempt)
             limits = limits_of(executor)
+            sizes = None if take.pack == 1 else _in_packs(run, requests, ordered, take, limits)
             cuts = _cut_listed(
-                run.id, folder, ordered, requests, limits, probe, wave=run.wave + 1, part=part
+                *(run.id, folder, ordered, requests, limits, probe),
+                wave=run.wave + 1,
+                part=part,
+                sizes=sizes,
             )
             for batch in cuts:
                 due = now + pause_before(take.attempt) if take.attempt > 1 else None
@@ -415,5 +456,6 @@ def _wave(
                     due=due,
                     executor=executor,
                     tier=take.tier or None,
+                    pack=take.pack,
                 )
                 part += 1

@@ -14,10 +14,11 @@ from msgspec import structs
 
 from ..clock import Clock, SystemClock
 from ..core.ids import custom_id
-from ..core.model import Batch, ExecutorName, Queue, Request, Result, Run, Spec, Terms
-from ..core.plan import Limits
+from ..core.model import Batch, Queue, Request, Result, Run, Spec, Terms
+from ..core.packing import packed_schema
+from ..core.plan import no_batches
 from ..core.quota import Quota
-from ..core.states import COME_BACK_FOR, TRIPPING, Outcome
+from ..core.states import COME_BACK_FOR, Outcome
 from ..core.terms import NO_TERMS
 from ..core.timing import Usual, usual_of
 from ..datasets.sink import open_sink
@@ -50,12 +51,14 @@ from .delivery import joined_rows, layout_of, results
 from .engine import AtProvider, Engine
 from .estimates import quote_of_intake
 from .events import SET_ASIDE, Progress, Report, progress, repeated, set_aside, were_late
-from .intake import Chosen, Intake, changed, fingerprint, parts_of, plan
+from .intake import Chosen, Intake, plan, wished
 from .ledger import cost_of
+from .packing import known
 from .readymade import ReadyRun
+from .sameness import changed, fingerprint, parts_of
 from .sharing import EQUAL_ONCE, Sharing
 from .tariffs import caching_for
-from .waves import Choose, after_fix, asked_for, plan_wave
+from .waves import Choose, after_fix, asked_for, plan_wave, with_what_stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,7 @@ class Workspace:
         is_sent = spec.prompt is not None  # not in ready-made requests
         if spec.output_schema is not None and provider.schemas is not None and is_sent:
             schemas.check(
-                spec.output_schema,
+                spec.output_schema if spec.pack == 1 else packed_schema(spec.output_schema),
                 provider.schemas,
                 provider=provider.name,
                 parameters=spec.parameters,
@@ -280,18 +283,22 @@ class Workspace:
         fixable = not COME_BACK_FOR.isdisjoint(counts) and "cancelled" not in counts
         return run.state == "stopped" or (run.state == "ended" and fixable)
 
-    def reopen(self, run: Run, *, canary: int | None = None, keep_remote: bool = False) -> Run:
+    def reopen(
+        self,
+        run: Run,
+        *,
+        canary: int | None = None,
+        keep_remote: bool = False,
+        agreement: float | None = None,
+    ) -> Run:
         """Let a run go on that stopped or ended for want of a key, an account, a model or a line.
 
         The rows that failed for it are tried again. With a `canary` of 0, the first rows no longer
         hold back the others. With `keep_remote`, nothing of it is deleted at its provider any more.
+        `agreement` is asked for of packed answers from now on; None: as before.
         """
         self.check_account(run)
-        wishes = structs.replace(
-            run,
-            canary=0 if canary == 0 else run.canary,
-            keep_remote=run.keep_remote or keep_remote,
-        )
+        wishes = wished(run, canary=canary, keep_remote=keep_remote, agreement=agreement)
         if wishes != run:
             self.store.save_wishes(wishes)
             run = wishes
@@ -314,7 +321,7 @@ class Workspace:
         self.check(self.provider_of(run.spec), run.spec)
         self.check_account(run)
         counts = self.progress(run).counts
-        return sum(counts.get(outcome, 0) for outcome in _with_what_stopped(run, outcomes))
+        return sum(counts.get(outcome, 0) for outcome in with_what_stopped(run, outcomes))
 
     def retry(self, run: Run, outcomes: frozenset[Outcome]) -> int:
         """Plan another wave of the rows with these outcomes; how many there are.
@@ -323,7 +330,7 @@ class Workspace:
         """
         rows = self.retriable(run, outcomes)
         self.store.set_state(run, "open")
-        choose = asked_for(_with_what_stopped(run, outcomes), run)
+        choose = asked_for(with_what_stopped(run, outcomes), run)
         return rows if self._plan_wave(self.store.run(run.id), choose) else 0
 
     def _plan_wave(self, run: Run, choose: Choose) -> int:
@@ -363,7 +370,7 @@ class Workspace:
                 self.provider_of(run.spec, pace), run.spec
             ),
             open_batches=lambda: self.batches_of(self.provider_of(run.spec, pace), run.spec),
-            limits_of=_unused if provider is None else provider.limits_of,
+            limits_of=no_batches if provider is None else provider.limits_of,
             owner=self.owner,
             clock=self.clock,
             jitter=self.jitter,
@@ -437,7 +444,13 @@ class Workspace:
         ended = run.state == "ended"
         aside = set_aside(self.store.events(run.id, *SET_ASIDE)) if ended else 0
         waiting = run.why if run.state == "open" else None
-        return progress(run, self.store.batches(run.id), waiting=waiting, set_aside=aside)
+        return progress(
+            run,
+            self.store.batches(run.id),
+            waiting=waiting,
+            set_aside=aside,
+            compared=known(self.store, run),
+        )
 
     def usual(self, run: Run) -> dict[str, Usual]:
         """How long batches of its queue are in each phase at their provider."""
@@ -578,16 +591,6 @@ class Workspace:
 
 _OVER = ("collected", "cleaned")
 _MOST_RUNS = 100_000
-
-
-def _unused(executor: ExecutorName) -> Limits:
-    """For a run of which no batch will be cut any more."""
-    return Limits(max_requests=1)
-
-
-def _with_what_stopped(run: Run, outcomes: frozenset[Outcome]) -> frozenset[Outcome]:
-    """`outcomes`, and those that tripped the breaker: a run that goes on would trip over them."""
-    return outcomes | TRIPPING if run.state == "stopped" else outcomes
 
 
 def open_workspace(settings: Settings) -> Workspace:

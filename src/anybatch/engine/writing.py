@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..core.heads import Marked
-from ..core.ids import custom_id
 from ..core.model import Api, Batch
+from ..core.packing import named
 from ..effects import effect
 from ..store.files import unwritable
 from ..store.requests import RequestFile
@@ -47,9 +47,8 @@ def _write(
     ):
         file.write(head)
         say = act.said_by(on.work, batch, requests, which)
-        for place, request in enumerate(act.left_of(on.work, batch, requests)):
+        for place, request in enumerate(act.outgoing(on.work, batch, requests)):
             # The name is that of what is stored: what is said to a cache is no part of it.
-            name = custom_id(run_id, request.n, request.body)
-            line = write(spec.api, name, say(request).body)
+            line = write(spec.api, named(run_id, request), say(request).body)
             file.write(between + line if place else line)
         file.write(tail)

@@ -13,11 +13,11 @@ insert into runs (
 insert into batches (
     id, run_id, wave, attempt, part, status, first, size, tokens, ordered, budget_factor, due,
     owner, lease_until, token, journal, counts, retried, copies, copies_retried, usage, window,
-    executor, tier, stage, remote, reused, crc
+    executor, tier, stage, pack, trial, remote, reused, crc
 ) values (
     :id, :run_id, :wave, :attempt, :part, :status, :first, :size, :tokens, :ordered,
     :budget_factor, :due, :owner, :lease_until, :token, :journal, :counts, :retried, :copies,
-    :copies_retried, :usage, :window, :executor, :tier, :stage, :remote, :reused, :crc
+    :copies_retried, :usage, :window, :executor, :tier, :stage, :pack, :trial, :remote, :reused, :crc
 );
 
 -- add_quote --

@@ -120,6 +120,7 @@ def batch_values(batch: Batch) -> dict[str, Any]:
         "remote": as_json_or_none(batch.remote),
         "ordered": int(batch.ordered),
         "reused": int(batch.reused),
+        "trial": int(batch.trial),
     }
     return _sealed(values, _FIXED_OF_BATCH)
 
@@ -130,6 +131,7 @@ def batch_of(row: sqlite3.Row) -> Batch:
             **_unsealed(row, _FIXED_OF_BATCH),
             "ordered": bool(row["ordered"]),
             "reused": bool(row["reused"]),
+            "trial": bool(row["trial"]),
             "due": _maybe(row["due"]),
             "lease_until": _maybe(row["lease_until"]),
             "journal": _decode(row["journal"], tuple[Segment, ...]),

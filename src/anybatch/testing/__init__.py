@@ -8,6 +8,7 @@ from .crash import Crash, CrashAt, Crossing, Watch
 from .endpoint import Answer, Call, Execution, FakeEndpoint, Ledger, Script, echo
 from .gemini import FakeGemini
 from .openai import FakeOpenAI
+from .packs import in_packs
 from .service.exchanges import Exchange
 from .service.faults import (
     BAD_GATEWAY,
@@ -72,6 +73,7 @@ __all__ = [
     "at_random",
     "echo",
     "first_of",
+    "in_packs",
     "matching",
     "retry_after",
 ]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..core.model import Api, Json
+from ..core.model import Api, Json, Usage
 from . import (
     anthropic,
     anthropic_messages,
@@ -21,7 +21,7 @@ from . import (
     openai_chat,
     openai_responses,
 )
-from .conversation import Frame
+from .conversation import Answer, Frame
 from .reading import UNREADABLE
 from .strict import NotCarried
 
@@ -150,6 +150,16 @@ def translate_answer(
     with _shallow():
         frame = Frame(id=id, created=created, model=model, asked=_decoded(asked))
         return msgspec.json.encode(writer.write_answer(reader.read_answer(body, frame), frame))
+
+
+def write_text(api: Api, text: str, *, usage: Usage, model: str, id: str) -> bytes:
+    """The body of a 2xx reply that says `text`, of an api whose answers are texts.
+
+    `id` is as in `translate_answer`. When it was said is not told.
+    """
+    answer = Answer(text=text, usage=usage, model=model)
+    frame = Frame(id=id, created=0, model=model)
+    return msgspec.json.encode(_SPEECHES[api].write_answer(answer, frame))
 
 
 def _both(source: Api, target: Api) -> tuple[_Speech, _Speech]:
