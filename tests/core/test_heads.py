@@ -148,6 +148,7 @@ def batch(stage: int, size: int = 100, *, status: Any = "collected", **fields: A
         "wave": 1,
         "part": 0,
         "first": 0,
+        "executor": "batch",
         "counts": counts,
     }
     return Batch(**{**given, **fields}, status=status, size=size, stage=stage)
@@ -181,7 +182,7 @@ def test_which_requests_mark_their_heads(of: Batch, before: list[Batch], which: 
 
 
 def test_without_a_premium_all_mark_their_heads() -> None:
-    free = Heads(how="breakpoints")
+    free = Heads(how="breakpoints", kept=True)
 
     assert marked(LATER, [LATER], free) == "all"
 
@@ -228,3 +229,9 @@ def test_what_touched_no_cache_has_no_hits() -> None:
     assert hits_in(Usage(tokens_in=10)) is None
     assert hits_in(WROTE) == 0.0
     assert hits_in(WROTE + READ) == 0.5
+
+
+def test_what_goes_another_way_than_was_planned_marks_nothing() -> None:
+    moved = batch(REST, status="planned", executor="online")
+
+    assert marked(moved, [PRIMED, batch(MEASURING, usage=READ), moved], HEADS) == "none"

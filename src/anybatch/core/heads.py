@@ -150,7 +150,7 @@ def marked(batch: Batch, batches: Iterable[Batch], heads: Heads) -> Marked:
 
     It follows from what is written down and is the same whoever asks, once all before are answered.
     """
-    if not heads.is_staged or batch.wave != 1:
+    if not heads.is_staged or batch.wave != 1 or heads.kept != (batch.executor == "batch"):
         return "none"
     if batch.stage == PRIMING:
         return "first"

@@ -353,12 +353,16 @@ def _steps(
     waiting: list[Batch] = []
     not_yet: list[Batch] = []
     for batch in batches:
-        if batch.id in too_early or not _is_free(batch, now, seen):
+        if not _is_free(batch, now, seen):
             continue
+        waits = batch.id in too_early and batch.executor == (seen.run.spec.executor or "online")
         late = None if seen.looking else _unsaid(batch, now, seen)
         action = _ending(batch) if ending else next_step(batch)
         if not (ending or as_it_is):
-            action = _instead(action, seen, money, by, held=batch.id in held) or action
+            is_held = waits or batch.id in held
+            action = _instead(action, seen, money, by, held=is_held) or action
+        if waits and not isinstance(action, Replan):
+            continue
         if late is not None:
             actions.append(Alert(batch=batch, late=late))
         elif isinstance(action, Poll):
