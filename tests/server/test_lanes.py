@@ -1,19 +1,21 @@
 """Orders keep none out that are answered elsewhere: over a real socket, and as a table."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from anybatch.core.model import Run, Spec
 from anybatch.server.orders import _lane_of
-from anybatch.server.turns import AT_ONCE, FIRSTS_AT_ONCE, Lane
+from anybatch.server.turns import AT_ONCE, FIRSTS_AT_ONCE, LARGE_ROWS, Lane
 from anybatch.testing import FakeEndpoint, FakeOpenAI, Phases, Stall
 
+from .test_keys import add
 from .world import chat, client_of, create, served, until, until_over
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -48,6 +50,45 @@ def test_orders_that_wait_elsewhere_keep_none_out(
             _, answered = until_over(client, create(client, [chat("b")]))
 
     assert answered.status == "completed"
+
+
+def test_calls_go_out_by_the_weights_of_their_owners_and_not_by_their_batches(
+    tmp_path: Path,
+) -> None:
+    (light, _), (heavy, _) = add(tmp_path, "light"), add(tmp_path, "heavy", weight=4)
+    rows = [chat(str(n)) for n in range(200)]
+    with FakeEndpoint(latency=0.02) as endpoint:
+        routes = [{"model": "*", "base_url": endpoint.base_url, "concurrency": 8}]
+        with (
+            served(tmp_path, routes=routes) as url,
+            client_of(url, light) as many,
+            client_of(url, heavy) as one,
+        ):
+            theirs = [create(many, rows) for _ in range(5)]
+            until(lambda: done(many, theirs) > 0, "the first")
+            his = [create(one, [chat(str(n)) for n in range(400)])]
+            until(lambda: done(one, his) >= 50, "its beginning")
+            began = done(one, his), done(many, theirs)
+            until(lambda: done(one, his) >= 350, "most of it")
+            more = done(one, his) - began[0], done(many, theirs) - began[1]
+
+    assert 1.5 < more[0] / more[1] < 6
+
+
+def test_a_short_batch_is_not_behind_its_owners_long_ones(tmp_path: Path) -> None:
+    rows = [chat(str(n)) for n in range(LARGE_ROWS + 1)]
+    with FakeEndpoint(latency=0.02) as endpoint:
+        routes = [{"model": "*", "base_url": endpoint.base_url, "concurrency": 4}]
+        with served(tmp_path, routes=routes) as url, client_of(url) as client:
+            long = [create(client, rows) for _ in range(AT_ONCE)]
+            until(lambda: done(client, long) > 0, "the first")
+            until_over(client, create(client, [chat("a")]))
+
+            assert done(client, long) < LARGE_ROWS
+
+
+def done(client: openai.OpenAI, batches: Sequence[Any]) -> int:
+    return sum(client.batches.retrieve(each.id).request_counts.completed for each in batches)
 
 
 def run(provider: str, executor: Any, **changes: Any) -> Run:

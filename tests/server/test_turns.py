@@ -10,6 +10,7 @@ from anybatch.server.turns import (
     FIRSTS_AT_ONCE,
     LARGE_AT_ONCE,
     LARGE_BYTES,
+    LARGE_ROWS,
     WAITING_TIMES,
     Lane,
     turns,
@@ -87,6 +88,12 @@ def test_large_ones_leave_places_to_the_small() -> None:
 
     assert ids(begun) == "".join(map(str, range(LARGE_AT_ONCE))) + "s"
     assert ids(turns([large[7], small], by_id(*large[:LARGE_AT_ONCE]))) == "s"
+
+
+def test_one_of_many_requests_is_large_however_short_they_are() -> None:
+    large = [order(str(n), total=LARGE_ROWS + 1) for n in range(AT_ONCE)]
+
+    assert ids(turns([*large, order("s", total=LARGE_ROWS)], {})) == "012345s"
 
 
 def by_api(order: Order) -> Lane:

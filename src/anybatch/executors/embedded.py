@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from copy import copy
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from weakref import WeakSet
 
 import msgspec
@@ -24,6 +25,8 @@ from ..errors import BadSettings, MissingExtra, TransportError
 from ..providers.flow import Reply
 from .calls import answer_all
 from .executor import Read, Record
+from .limiter import Window
+from .parties import ALONE, Party
 from .streamed import whole
 
 PACKAGED = "smollm2"
@@ -59,6 +62,7 @@ class Embedded:
 
     waiting: str | None = None
     drains = False
+    _party = ALONE
 
     def __init__(self, model: str, *, api: Api, calls: int, probe: Probe = unwatched) -> None:
         self.window = calls
@@ -66,6 +70,13 @@ class Embedded:
         self._probe = probe
         self._handle = load(weights(model), name=model, api=api, calls=calls)
         self._threads = _Threads(calls)
+        self._places = Window(calls)
+
+    def lent(self, party: Party) -> Self:
+        """See `executor.Lendable`."""
+        mine = copy(self)
+        mine._party = party
+        return mine
 
     def takes(self, requests: int, tokens: int) -> float:
         return 0.0
@@ -77,12 +88,19 @@ class Embedded:
     async def answer(
         self, requests: Iterator[Request], *, read: Read, record: Record, stop: asyncio.Event
     ) -> None:
-        async def ask(request: Request) -> Result:
-            started = time.monotonic()
-            with effect("model.send", self._probe):
-                body = msgspec.json.decode(request.body)
-            with effect("model.receive", self._probe):
-                reply = await self._threads.call(partial(_reply, self._handle, body))
+        async def ask(request: Request) -> Result | None:
+            await self._places.enter(self._party)
+            try:
+                if stop.is_set():
+                    return None
+                started = time.monotonic()
+                with effect("model.send", self._probe):
+                    body = msgspec.json.decode(request.body)
+                with effect("model.receive", self._probe):
+                    reply = await self._threads.call(partial(_reply, self._handle, body))
+                self._places.healthy()
+            finally:
+                self._places.leave()
             ms = int((time.monotonic() - started) * 1000)
             return replace(read(request, reply), ms=ms)
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..core.model import Request, Result
 from ..providers.flow import Reply
+from .parties import Party
 
 Read = Callable[[Request, Reply], Result]
 """What a reply means: the wire's reading of it, held against the output schema."""
@@ -52,3 +53,12 @@ class CallExecutor(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Lendable(Protocol):
+    """An executor that several parties share."""
+
+    def lent(self, party: Party) -> CallExecutor:
+        """The same executor, whose calls count as those of `party` among the others'."""
+        ...

@@ -5,7 +5,6 @@ Times are seconds on a monotonic clock that the caller reads.
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,6 +12,7 @@ from math import ceil
 
 from ..core.model import Usage
 from .calls import Sleep, pause
+from .parties import ALONE, Line, Party
 
 _MINUTE = 60.0
 _DAY = 86_400.0
@@ -116,7 +116,7 @@ class Window:
         self._shrunk_at = -1.0
         self._failing = 0.0
         """The share of late calls that failed."""
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting = Line()
 
     def entered(self) -> bool:
         """Take a place, if one is free and nobody waits for it."""
@@ -125,12 +125,12 @@ class Window:
         self.in_flight += 1
         return True
 
-    async def enter(self) -> None:
-        """Take a place, waiting in line for it."""
+    async def enter(self, party: Party = ALONE) -> None:
+        """Take a place for `party`, waiting in line for it."""
         if self.entered():
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        self._waiting.add(party, place)
         self._hand_out()
         try:
             await place
@@ -147,8 +147,8 @@ class Window:
     def _hand_out(self) -> None:
         """Give free places to those in line; a place is theirs before they run again."""
         while self._waiting and self.in_flight < int(self.limit):
-            place = self._waiting.popleft()
-            if not place.cancelled():
+            place = self._waiting.take()
+            if place is not None:
                 self.in_flight += 1
                 place.set_result(None)
 
@@ -212,11 +212,11 @@ class Limiter:
         self.waiting: str | None = None
         """Why calls are being held back, in a few words, and for how long if that is a while."""
 
-    async def admit(self, tokens: int, *, stop: asyncio.Event) -> bool:
+    async def admit(self, tokens: int, *, stop: asyncio.Event, party: Party = ALONE) -> bool:
         """Wait until a call of about `tokens` may go out, its place taken; False if stopped."""
         if self._is_open() and not stop.is_set() and self.window.entered():
             return True  # as it mostly is
-        await self.window.enter()
+        await self.window.enter(party)
         admitted = False
         try:
             admitted = not stop.is_set() and self._is_open()

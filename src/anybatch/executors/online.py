@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from copy import copy
 from datetime import timedelta
 from functools import partial
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -20,6 +22,7 @@ from .calls import answer_all, pause
 from .executor import Read, Record
 from .http import Http
 from .limiter import Limiter, retry_after
+from .parties import ALONE, Party
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Of an answer, unpacked. None is as long that is meant for us; and one that was packed well takes
@@ -46,6 +49,7 @@ class Online:
     """Answers requests at `provider`'s endpoint. See `CallExecutor`."""
 
     drains = True
+    _party = ALONE
 
     def __init__(
         self,
@@ -90,6 +94,12 @@ class Online:
     def takes(self, requests: int, tokens: int) -> float:
         return self._limiter.takes(requests, tokens)
 
+    def lent(self, party: Party) -> Self:
+        """See `executor.Lendable`."""
+        mine = copy(self)
+        mine._party = party
+        return mine
+
     async def close(self) -> None:
         await self._http.close()
 
@@ -104,7 +114,7 @@ class Online:
         spent = Usage()
         tokens = _tokens(request)
         for tries in range(1, MAX_TRIES + 1):
-            if not await self._limiter.admit(tokens, stop=stop):
+            if not await self._limiter.admit(tokens, stop=stop, party=self._party):
                 return None
             sent_at = self._clock.monotonic()
             started = sent_at if started is None else started

@@ -20,8 +20,9 @@ from ..engine.intake import Intake
 from ..engine.readymade import DeclinedRun
 from ..engine.workspace import Workspace
 from ..executors.batch import BatchExecutor
-from ..executors.executor import CallExecutor, Hold, Read, Record
+from ..executors.executor import CallExecutor, Hold, Lendable, Read, Record
 from ..executors.limiter import Limiter
+from ..executors.parties import ALONE, Party
 from ..providers.flow import Reply
 from ..providers.local import LOCAL
 from ..providers.provider import Provider
@@ -164,6 +165,8 @@ class ServingWorkspace(Workspace):
     """Told where the requests of a run are asked."""
     asked_in: Api | None = None
     """The api in which the answers of a run are given back; None: in whichever they come."""
+    party: Party = ALONE
+    """On whose behalf its runs make their calls."""
 
     def declined(self, *, run_id: str) -> DeclinedRun:
         """A run for requests that are not sent: it has a provider's name, and needs none."""
@@ -179,6 +182,8 @@ class ServingWorkspace(Workspace):
             return Workspace.executor_for(self, provider, spec)
 
         executor = self.shared.executor(msgspec.json.encode(parts), new)
+        if isinstance(executor, Lendable):
+            executor = executor.lent(self.party)
         outage = None
         if provider.base_url is not None:
             place = msgspec.json.encode((*parts, spec.model))

@@ -19,6 +19,7 @@ from ..core.served import Order, OrderStatus, Problem
 from ..engine.events import Progress
 from ..engine.intake import sweep
 from ..errors import StoreUnwritable, UnknownRun
+from ..executors.parties import Party
 from . import turns
 from .check import Checking, check
 from .log import log
@@ -280,7 +281,14 @@ class Supervisor:
             self._orders.note(order, look)
 
         gate, rests = self._orders.tokens.gate(order.owner), Rests()
-        workspace = dataclasses.replace(self._workspace, gate=gate, rests=rests, asked_in=order.api)
+        weight = partial(self._orders.owners.weight_of, order.owner)
+        workspace = dataclasses.replace(
+            self._workspace,
+            gate=gate,
+            rests=rests,
+            asked_in=order.api,
+            party=Party(order.owner, order.id, weight),
+        )
         asked = self._asked.setdefault(order.id, {})
         asked[run.id] = rests
         try:

@@ -10,6 +10,8 @@ AT_ONCE = 8
 """Orders whose requests are answered at once in one place."""
 LARGE_BYTES = 4_000_000
 """An order with a longer input is a large one."""
+LARGE_ROWS = 200
+"""And so is one of more requests."""
 LARGE_AT_ONCE = 6
 """Large ones leave places to the small, so that these pass."""
 FIRSTS_AT_ONCE = 8
@@ -125,4 +127,4 @@ def _fair(
 
 
 def _is_large(order: Order) -> bool:
-    return order.input_size > LARGE_BYTES
+    return order.input_size > LARGE_BYTES or (order.total or 0) > LARGE_ROWS
