@@ -36,7 +36,7 @@ class Saying:
     async def broken(self, request: Request) -> Response:
         raise ValueError("a mistake of ours")
 
-    def failure(self, status: int, message: str) -> Response:
+    def failure(self, status: int, message: str, *, request_id: str) -> Response:
         return PlainTextResponse(f"{self.name}: {message}", status_code=status)
 
     def _of_an_order(self, *args: Any, **kwargs: Any) -> Any:

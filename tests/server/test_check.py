@@ -71,7 +71,7 @@ class Plain:
     def routes(self) -> Any:
         raise NotImplementedError
 
-    def failure(self, status: int, message: str) -> Any:
+    def failure(self, status: int, message: str, *, request_id: str) -> Any:
         raise NotImplementedError
 
 

@@ -24,6 +24,7 @@ from .orders import Orders
 from .origin import known_origin
 from .reading import read_all
 from .repeats import Answers, Repeats, Reused, digest_of
+from .tries import heard
 
 _ROOT = "/v1/messages"
 _WINDOW = timedelta(hours=24)
@@ -106,8 +107,8 @@ class AnthropicFace:
             for method, path, handler in table
         ]
 
-    def failure(self, status: int, message: str) -> Response:
-        body = Refused(status, message).body()
+    def failure(self, status: int, message: str, *, request_id: str) -> Response:
+        body = Refused(status, message).body(request_id)
         return Response(body, status_code=status, media_type="application/json")
 
     # --- batches ---
@@ -138,30 +139,31 @@ class AnthropicFace:
         except BaseException:
             blob.discard()
             raise
+        heard(request.scope, blob.digest)
         return blob
 
     async def _accept(self, body: Blob, owner: str, version: str, answers: Answers) -> Order:
         requests, count = await asyncio.to_thread(self._split, body.path)
         try:
-            file = await self._desk.keep(
-                requests,
+            return await self._orders.accept(
                 owner=owner,
-                name=_INPUT_NAME,
-                purpose=self.input_purpose,
-                kept_seconds=_INPUT_KEPT_S,
+                face=self,
+                api="anthropic.messages",
+                asked={"version": version, "count": count},
+                input_file=partial(
+                    self._desk.keep,
+                    requests,
+                    owner=owner,
+                    name=_INPUT_NAME,
+                    purpose=self.input_purpose,
+                    kept_seconds=_INPUT_KEPT_S,
+                ),
+                window=_WINDOW,
+                kept_seconds=int(_KEPT.total_seconds()),
+                answers=answers,
             )
         finally:
             requests.discard()
-        return await self._orders.accept(
-            owner=owner,
-            face=self,
-            api="anthropic.messages",
-            asked={"version": version, "count": count},
-            input_file=file.id,
-            window=_WINDOW,
-            kept_seconds=int(_KEPT.total_seconds()),
-            answers=answers,
-        )
 
     def _split(self, path: Path) -> tuple[Blob, int]:
         """The requests of a body, a line each, and how many there are. Raises Refused."""

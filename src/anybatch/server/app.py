@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from random import getrandbits
 from typing import Any
 
@@ -12,10 +13,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..clock import Clock, SystemClock
 from ..errors import StoreUnwritable
 from . import openapi
 from .connections import broken
-from .face import Admitting, Caller, Face, OverLimit
+from .face import CALLER, FINAL, Admitting, Caller, Face, OverLimit, caller_of
+from .forms import TooLarge, take_body
 from .health import Health
 from .log import log
 from .metrics import Calls
@@ -24,10 +27,19 @@ from .paths import Paths
 from .rates import Rates
 from .repeats import delivered
 from .telemetry import Silent, Telemetry, Told
+from .tries import TRY, Tries
 
 _FOR_ALL = ("/health", "/ready", openapi.WHERE)
 """Whoever looks after the server asks these, and has no key."""
 _OUR_MISTAKE = "The server failed at this request; its log says why."
+_WRONG_KEY = "Incorrect API key provided: this server asks for one that it was told of."
+_FROM_ELSEWHERE = (
+    "This server has no keys yet, so it answers only calls that name this machine: this one names "
+    "another host, in its Host or its Origin, as one through a proxy or from a page in a browser "
+    "does. To be called so, make a key on the server with `anybatch keys add NAME`, and send it."
+)
+_SHORT_BYTES = 1 << 16
+"""A body that is no longer is looked at even where the call is refused."""
 _NOWHERE = "none"
 """The route of a call that none takes."""
 
@@ -39,11 +51,13 @@ def application(
     health: Health | None = None,
     calls: Calls | None = None,
     telemetry: Telemetry | None = None,
+    clock: Clock | None = None,
 ) -> "Front":
     """The whole server. A call is answered by the first of `faces` that claims it; `health` answers
     for none of them."""
     served = [_Served(face) for face in faces]
-    return Front(served, owners, health, calls or Calls(), telemetry or Silent())
+    tries = Tries(clock or SystemClock())
+    return Front(served, owners, health, calls or Calls(), telemetry or Silent(), tries)
 
 
 def _nobody() -> None:
@@ -94,21 +108,22 @@ def _handlers(face: Face, routes: Sequence[BaseRoute]) -> dict[Any, Handler]:
     async def refused(request: Request, e: Exception) -> Response:
         assert isinstance(e, HTTPException)
         said = f"{e.detail} ({request.method} {request.url.path})"
-        response = face.failure(e.status_code, said)
+        response = face.failure(e.status_code, said, request_id=_name_of(request))
         if e.status_code == 405:
             response.headers["allow"] = ", ".join(sorted(_methods(routes, request.scope)))
         return response
 
     async def over(request: Request, e: Exception) -> Response:
         assert isinstance(e, OverLimit)
-        return _too_much(face, e)
+        return _too_much(face, e, _name_of(request))
 
     async def full(request: Request, e: Exception) -> Response:
         log("call.unwritten", path=request.url.path, why=str(e)[:300])
-        return face.failure(503, "The server has no room to write this down now: try again later.")
+        said = "The server has no room to write this down now: try again later."
+        return face.failure(503, said, request_id=_name_of(request))
 
     async def gone(request: Request, e: Exception) -> Response:
-        return face.failure(*broken(request.scope))
+        return face.failure(*broken(request.scope), request_id=_name_of(request))
 
     return {
         HTTPException: refused,
@@ -118,6 +133,10 @@ def _handlers(face: Face, routes: Sequence[BaseRoute]) -> dict[Any, Handler]:
     }
 
 
+def _name_of(request: Request) -> str:
+    return caller_of(request).request_id
+
+
 def _methods(routes: Iterable[BaseRoute], scope: Scope) -> Iterator[str]:
     """Those that the path of a call takes; each may have a route of its own."""
     for route in routes:
@@ -125,11 +144,25 @@ def _methods(routes: Iterable[BaseRoute], scope: Scope) -> Iterator[str]:
             yield from route.methods or ()
 
 
-def _too_much(face: Face, e: OverLimit) -> Response:
-    response = face.failure(429, str(e))
-    if e.wait_s is not None:
-        response.headers["retry-after"] = str(e.wait_s)
+def _too_much(face: Face, e: OverLimit, name: str) -> Response:
+    response = face.failure(429, str(e), request_id=name)
+    response.headers["retry-after"] = str(e.wait_s)
+    if e.is_final:
+        response.headers.update(FINAL)
     return response
+
+
+def _hearing(answer: Response) -> ASGIApp:
+    """`answer`, given once a short body is there: by what it says the next try is known."""
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        if TRY in request.headers and scope["method"] == "POST":
+            with suppress(TooLarge, TimeoutError, ClientDisconnect):
+                await take_body(request, most=_SHORT_BYTES)
+        await answer(scope, receive, send)
+
+    return answered
 
 
 def request_id() -> str:
@@ -152,10 +185,12 @@ class Front:
         health: Health | None,
         calls: Calls,
         telemetry: Telemetry,
+        tries: Tries,
     ) -> None:
         self._faces = faces
         self._owners = owners
         self._rates = Rates()
+        self._tries = tries
         self._health = health
         self._calls = calls
         self._telemetry = telemetry
@@ -181,9 +216,9 @@ class Front:
     def _served(self, scope: Scope) -> _Served:
         return next(each for each in self._faces if each.face.claims(scope))
 
-    def refusal(self, scope: Scope, status: int, message: str) -> Response:
+    def refusal(self, scope: Scope, status: int, message: str, name: str) -> Response:
         """What is said of a call that is none, in the words that it was begun in."""
-        return self._served(scope).face.failure(status, message)
+        return self._served(scope).face.failure(status, message, request_id=name)
 
     async def _answered(
         self, served: _Served, told: Told, scope: Scope, receive: Receive, send: Send
@@ -207,12 +242,12 @@ class Front:
         self._calls.in_flight += 1
         try:
             app = await self._app(served, scope, owner, told.name)
-            await delivered(app, scope, receive, sending)
+            await delivered(app, scope, receive, sending, self._tries)
         except Exception as e:
             told.failure = type(e).__name__
             failure = f"{told.failure}: {e}"[:300]
             if not told.status:
-                answer = served.face.failure(500, _OUR_MISTAKE)
+                answer = served.face.failure(500, _OUR_MISTAKE, request_id=told.name)
                 await answer(scope, receive, sending)
         finally:
             self._calls.in_flight -= 1
@@ -222,17 +257,18 @@ class Front:
     async def _app(self, served: _Served, scope: Scope, owner: str | None, name: str) -> ASGIApp:
         """What answers a call."""
         if owner is None:
-            said = "Incorrect API key provided: this server asks for one that it was told of."
-            return served.face.failure(401, said)
+            if not self._owners.ask_for_keys:
+                return served.face.failure(403, _FROM_ELSEWHERE, request_id=name)
+            return served.face.failure(401, _WRONG_KEY, request_id=name)
+        scope[CALLER] = Caller(owner, name)
         terms = self._owners.terms_of(owner)
         if terms is not None and terms.rpm is not None:
             wait_s = self._rates.wait_s(owner, terms.rpm, now=time.monotonic())
             if wait_s:
                 said = f"This key may make {terms.rpm} calls a minute."
-                return _too_much(served.face, OverLimit(said, wait_s=wait_s))
+                return _hearing(_too_much(served.face, OverLimit(said, wait_s=wait_s), name))
         if (answer := await self._ours(scope)) is not None:
             return answer
-        scope["anybatch.caller"] = Caller(owner, name)
         return served
 
     async def _ours(self, scope: Scope) -> Response | None:

@@ -84,8 +84,9 @@ def breaking_off(app: ASGIApp) -> ASGIApp:
     return called
 
 
-Refusal = Callable[[Scope, int, str], Response]
-"""What is said of a call of which the path and the headers are known as far as they came."""
+Refusal = Callable[[Scope, int, str, str], Response]
+"""What is said of a call of which the path and the headers are known as far as they came; last, by
+which name."""
 
 
 class Connection(HttpToolsProtocol):
@@ -223,11 +224,11 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if not self._in_body:
-            self._write(type(self).refusal(self._begun(), *why))
+            name = f"req_{secrets.token_hex(12)}"
+            self._write(type(self).refusal(self._begun(), *why, name), name)
         self.transport.close()
 
-    def _write(self, answer: Response) -> None:
-        name = f"req_{secrets.token_hex(12)}"
+    def _write(self, answer: Response, name: str) -> None:
         answer.headers.update(
             {"x-request-id": name, "request-id": name, "connection": "close"},
         )

@@ -21,6 +21,10 @@ FINAL = {"x-should-retry": "false"}
 """Tells SDKs that another try would end the same."""
 
 
+CALLER = "anybatch.caller"
+"""Where the scope of a call has who calls."""
+
+
 class Absent(Exception):
     """It is not there, or it is not the caller's: nobody is told which."""
 
@@ -33,10 +37,12 @@ class Absent(Exception):
 class OverLimit(Exception):
     """More than the caller's key allows."""
 
-    def __init__(self, message: str, *, wait_s: int | None = None) -> None:
+    def __init__(self, message: str, *, wait_s: int, is_final: bool = False) -> None:
         super().__init__(message)
         self.wait_s = wait_s
-        """After so long it may be said again; None: nobody knows."""
+        """After so long it may be said again."""
+        self.is_final = is_final
+        """Whether that is no matter of a moment: who asks need not try by itself."""
 
 
 class Reader(Protocol):
@@ -82,9 +88,9 @@ class Face(Protocol):
         """What it answers to."""
         ...
 
-    def failure(self, status: int, message: str) -> Response:
+    def failure(self, status: int, message: str, *, request_id: str) -> Response:
         """What is said of a call that nothing of its own answers: of a path that is not there, a
-        key that is wrong, a mistake of ours."""
+        key that is wrong, a mistake of ours. `request_id`: what the call is named."""
         ...
 
     def reader(self, order: Order) -> Reader: ...
@@ -124,5 +130,5 @@ class Caller(NamedTuple):
 
 def caller_of(request: Request) -> Caller:
     """Who calls, as the front found out."""
-    caller: Caller = request.scope["anybatch.caller"]
+    caller: Caller = request.scope[CALLER]
     return caller

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from ..store.blobs import Blob
 from .connections import Limits
+from .tries import body_digest, heard
 
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_PARTS = 32
@@ -157,6 +158,7 @@ async def take_body(request: Request, *, most: int) -> bytes:
         body += piece
         if len(body) > most:
             raise TooLarge(f"the body is longer than {most:,} bytes")
+    heard(request.scope, body_digest(bytes(body)))
     return bytes(body)
 
 

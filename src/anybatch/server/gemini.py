@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from ..core.model import Result
-from ..core.served import Order, Problem
+from ..core.served import Order, Problem, StoredFile
 from ..wire import gemini_served as wire
 from ..wire.gemini import read_path, write_error
 from ..wire.gemini_batch import write_batches
@@ -111,7 +111,7 @@ class GeminiFace:
             for version in VERSIONS
         ]
 
-    def failure(self, status: int, message: str) -> Response:
+    def failure(self, status: int, message: str, *, request_id: str) -> Response:
         if status == 401:
             return _refusal(wire.wrong_key())
         return Response(
@@ -135,15 +135,14 @@ class GeminiFace:
         kept = wire.Asked(model=model, name=asked.name, inline=asked.input_file is None)
 
         async def make(answers: Answers) -> Order:
-            input_file = (asked.input_file or "").removeprefix("files/")
-            if kept.inline:
-                input_file = await self._kept(asked.requests, owner=owner)
+            keep = partial(self._kept, asked.requests, owner=owner)
+            named = (asked.input_file or "").removeprefix("files/")
             return await self._orders.accept(
                 owner=owner,
                 face=self,
                 api=api,
                 asked=msgspec.to_builtins(kept),
-                input_file=input_file,
+                input_file=keep if kept.inline else named,
                 window=wire.LIVES,
                 kept_seconds=wire.KEPT_S,
                 answers=answers,
@@ -165,12 +164,12 @@ class GeminiFace:
                 return
         raise wire.absent(name)
 
-    async def _kept(self, requests: tuple[bytes, ...], *, owner: str) -> str:
+    async def _kept(self, requests: tuple[bytes, ...], *, owner: str) -> StoredFile:
         """The file into which requests go that came with a batch."""
         blob = self._desk.blobs.begin()
         try:
             await asyncio.to_thread(blob.write, b"".join(line + b"\n" for line in requests))
-            file = await self._desk.keep(
+            return await self._desk.keep(
                 blob,
                 owner=owner,
                 name=INLINE,
@@ -179,7 +178,6 @@ class GeminiFace:
             )
         finally:
             blob.discard()
-        return file.id
 
     async def _told(self, order: Order) -> Response:
         inline = await asyncio.to_thread(self._inline, order)

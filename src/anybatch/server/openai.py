@@ -95,7 +95,7 @@ class OpenAIFace:
         ours = (Route(path, answering(call), methods=[method]) for method, path, call in table)
         return [*ours, *self._more]
 
-    def failure(self, status: int, message: str) -> Response:
+    def failure(self, status: int, message: str, *, request_id: str) -> Response:
         code = "invalid_api_key" if status == 401 else None
         return refusal(Refused(status, message, code=code))
 

@@ -5,8 +5,8 @@ All that is open is held in memory as it was last committed, so that a look cost
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from ..core.model import Api, Counts, Json, Run, Usage
 from ..core.served import Order, StoredFile, Sums
 from ..engine.events import Progress
+from ..errors import StoreUnwritable
 from .desk import Desk
 from .face import Absent, Face, OverLimit
 from .owners import Owners
@@ -30,6 +31,11 @@ _REFUSED = ("too_long", "bad_request")
 """Outcomes that no later attempt changes, so that no count falls."""
 _REMEMBERED = 4096
 """So many orders that are over are held in memory, too."""
+_LOOK_AGAIN_S = 60
+"""Who has too many orders open may ask again after so long: when one ends, nobody knows."""
+
+Keep = Callable[[], Awaitable[StoredFile]]
+"""Has the input of an order kept that came with it."""
 
 
 class Orders:
@@ -88,24 +94,34 @@ class Orders:
         face: Face,
         api: Api,
         asked: Json,
-        input_file: str,
+        input_file: str | Keep,
         window: timedelta,
         kept_seconds: int,
         answers: Answers = to_nobody,
     ) -> Order:
-        """Take an order. It is durable when this returns. Raises OverLimit."""
+        """Take an order. It is durable when this returns. Raises OverLimit; then nothing of it is
+        kept."""
         with self._place(owner):
             self._check_tokens(owner)
-            return await self._accept(
+            accept = partial(
+                self._accept,
                 owner=owner,
                 face=face,
                 api=api,
                 asked=asked,
-                input_file=input_file,
                 window=window,
                 kept_seconds=kept_seconds,
                 answers=answers,
             )
+            if isinstance(input_file, str):
+                return await accept(input_file=input_file)
+            kept = await input_file()
+            try:
+                return await accept(input_file=kept.id)
+            except Exception:
+                with suppress(StoreUnwritable, Absent):
+                    await self.desk.delete(kept.id, owner=owner)
+                raise
 
     @contextmanager
     def _place(self, owner: str) -> Iterator[None]:
@@ -114,7 +130,8 @@ class Orders:
         if terms is not None and terms.max_batches is not None:
             has = sum(order.owner == owner for order in self.open.values())
             if has + self._accepting[owner] >= terms.max_batches:
-                raise OverLimit(f"This key may have {terms.max_batches} batches open at once.")
+                said = f"This key may have {terms.max_batches} batches open at once."
+                raise OverLimit(said, wait_s=_LOOK_AGAIN_S, is_final=True)
         self._accepting[owner] += 1
         try:
             yield
@@ -128,7 +145,9 @@ class Orders:
         used = self.tokens.used(owner)
         if used >= terms.tokens_a_day:
             raise OverLimit(
-                f"This key may use {terms.tokens_a_day} tokens in 24 hours, and has used {used}."
+                f"This key may use {terms.tokens_a_day} tokens in 24 hours, and has used {used}.",
+                wait_s=self.tokens.frees_in_s(owner, terms.tokens_a_day),
+                is_final=True,
             )
 
     async def _accept(

@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..clock import Clock
 from ..core.served import Answered
 from ..store.served import ServedStore
-from .face import Absent, caller_of
+from .face import CALLER, Absent, caller_of
+from .tries import TRIED_AGAIN, TRY, Tries, settled
 
 T = TypeVar("T")
 
@@ -31,10 +32,8 @@ Answers = Callable[[str], Answered | None]
 
 REMEMBERED = timedelta(hours=24)
 """So long a call is known by the name that its client gave it."""
-TRIED_AGAIN = timedelta(minutes=15)
-"""So long an SDK may try a call again."""
-_NAME, _TRY = "idempotency-key", "x-stainless-retry-count"
-_DELIVERY = "anybatch.delivery"
+_NAME = "idempotency-key"
+_DELIVERY, _TRIES = "anybatch.delivery", "anybatch.tries"
 
 
 class Reused(Exception):
@@ -56,8 +55,9 @@ class Delivery:
         """What is done once it is out; None: nothing is."""
 
 
-async def delivered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Have `app` answer a call. What was made is owed no longer once the answer is out.
+async def delivered(app: ASGIApp, scope: Scope, receive: Receive, send: Send, tries: Tries) -> None:
+    """Have `app` answer a call. What was made is owed no longer once the answer is out, and a try
+    that is refused is one of `tries`.
 
     It is lost where the client had gone before it was ready. What becomes of it further on, nobody
     here can see. A server that dies before it has noted that the answer is out owes it still.
@@ -66,9 +66,14 @@ async def delivered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) ->
         await app(scope, receive, send)
         return
     was_there = False
+    scope[_TRIES] = tries
 
     async def sending(message: Message) -> None:
         nonlocal was_there
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            caller = scope.get(CALLER)
+            if caller is not None:
+                tries.made_nothing(scope, caller.owner)
         if delivery.settle is not None and message["type"] == "http.response.start":
             gone = await Request(scope, receive).is_disconnected()
             was_there = message["status"] < 300 and not gone
@@ -110,7 +115,7 @@ class Repeats:
         """
         owner, path = caller_of(request).owner, request.url.path
         digest = digest_of(path, digest)
-        key, tries = request.headers.get(_NAME) or None, request.headers.get(_TRY)
+        key, tries = request.headers.get(_NAME) or None, request.headers.get(TRY)
         if key is None and tries is None:
             return await self._owed(request, digest, make=make, find=find)
         call = f"sdk {digest}" if key is None else f"key {digest_of(key)}"
@@ -118,9 +123,20 @@ class Repeats:
             known = await self._known(call, owner=owner, is_named=key is not None)
             if known is not None and known.digest != digest:
                 raise Reused
-            if key is None and tries in ("", "0"):
-                known = None  # it has not tried before
-            return await self._made(owner, call, digest, known, make=make, find=find)
+            if key is not None:
+                return await self._made(owner, call, digest, known, make=make, find=find)
+            story: Tries = request.scope[_TRIES]
+            since = None if known is None else known.at
+            if story.is_first(request.scope, owner, since=since):
+                known = None  # what was made was made for another call
+            try:
+                made = await self._made(owner, call, digest, known, make=make, find=find)
+            except Exception:
+                # Before the next try has its turn.
+                story.made_nothing(request.scope, owner)
+                raise
+            settled(request.scope)
+            return made
 
     async def done_once(
         self,

@@ -197,7 +197,14 @@ async def _serve(
     works = supervisor.works
     health = Health(store, orders, works=works, calls=calls, more=webhooks.metrics)
     await telemetry.observe(health.numbers)
-    app = application(faces, serving.owners, health=health, calls=calls, telemetry=telemetry)
+    app = application(
+        faces,
+        serving.owners,
+        health=health,
+        calls=calls,
+        telemetry=telemetry,
+        clock=workspace.clock,
+    )
     server = _Server(_config(app, serving.limits))
     serving.warn()
     broken: list[BaseException] = []

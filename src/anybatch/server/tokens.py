@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 from ..clock import Clock
 from ..core.model import Usage
@@ -149,6 +150,11 @@ class Tokens:
     def look_at_all(self) -> None:
         for owner in self._gates:
             self.look(owner)
+
+    def frees_in_s(self, owner: str, most: int) -> int:
+        """So many seconds until an owner that may use `most` may use some again."""
+        frees_at = self._frees_at(owner, most, self.used(owner))
+        return max(1, ceil((frees_at - self._clock.now()).total_seconds()))
 
     def _why(self, owner: str, most: int, has: int) -> str:
         at = self._frees_at(owner, most, has).astimezone(UTC)
