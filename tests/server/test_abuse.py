@@ -578,6 +578,13 @@ def test_a_head_that_never_ends_is_refused(server: Process, pieces: list[bytes])
         assert refused(server, pieces)[0] in (400, 431)
 
 
+@pytest.mark.parametrize("length", [66_000, 100_000, 300_000])
+def test_an_address_that_is_too_long_is_refused_as_a_head_is(server: Process, length: int) -> None:
+    with harmless(server):
+        line = b"GET /v1/files?x=" + b"a" * length + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        assert refused(server, [line])[0] == 431
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

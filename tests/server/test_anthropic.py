@@ -88,13 +88,24 @@ def why(result: Mapping[str, Any]) -> tuple[str, str]:
     [
         (b"", "before its JSON is complete"),
         (b"[]" * 1000, "one JSON object"),
-        (b'{"rows":[]}' * 200, "one JSON object"),
-        (b'{"metadata":{},"requests":[{"custom_id":"a","params":{}}]}', "nothing beside them"),
-        (b'{"requests":{}}', "one JSON object"),
+        (b'{"rows":[]}' * 200, "rows: Extra inputs are not permitted"),
+        (
+            b'{"metadata":{},"requests":[{"custom_id":"a","params":{}}]}',
+            "metadata: Extra inputs are not permitted",
+        ),
+        (b'{"requests":{}}', "requests: Input should be a valid list"),
+        (b'{"requests":null}', "requests: Input should be a valid list"),
+        (b"{}", "requests: Field required"),
+        (b'\xef\xbb\xbf{"requests":[{"custom_id":"a","params":{}}]}', "byte order mark"),
         (b'{"requests":', "before its JSON is complete"),
         (b'{"requests":[]}', "at least 1 item"),
         (b'{"requests":[{"custom_id":"a","params":{}}', "before its JSON is complete"),
-        (b'{"requests":[{"custom_id":"a","params":{}}],"x":1}', "nothing beside them"),
+        (
+            b'{"requests":[{"custom_id":"a","params":{}}],"x":1}',
+            "x: Extra inputs are not permitted",
+        ),
+        (b'{"requests":[{"custom_id":"a","params":{}}],', "before its JSON is complete"),
+        (b'{"requests":[{"custom_id":"a","params":{}}],1}', "before its JSON is complete"),
         (b'{"requests":[{"custom_id":"a","params":{}},]}', "one JSON object"),
         (b'{"requests":[{"custom_id":"a","params":{}}]} {}', "one JSON object"),
         (b'{"requests":[{"custom_id":"a b","params":{}}]}', "requests.0.custom_id"),
@@ -269,18 +280,34 @@ def test_counts_show_nothing_before_the_end(tmp_path: Path) -> None:
 # --- where results are ---
 
 
-@pytest.mark.parametrize(
-    ("host", "origin"),
-    [("localhost:1234", "http://localhost:1234"), ("127.0.0.1", "http://127.0.0.1")],
-)
-def test_results_are_where_the_call_came_in(http: httpx2.Client, host: str, origin: str) -> None:
-    batch = ended(http, made(http, row("a")))
-    seen = http.get(f"{BATCHES}/{batch['id']}", headers={"host": host}).json()
+@pytest.mark.parametrize("escaped", [b'{"\\u0072equests":[', b' {\n"requests" : ['])
+def test_a_creation_is_read_however_its_name_is_spelled(
+    http: httpx2.Client, escaped: bytes
+) -> None:
+    request = b'{"custom_id":"a","params":{}}'
 
-    assert (
-        batch["results_url"] == str(http.base_url).rstrip("/") + f"{BATCHES}/{batch['id']}/results"
-    )
-    assert seen["results_url"].startswith(f"{origin}/v1/messages/batches/")
+    assert http.post(BATCHES, content=escaped + request + b"]}").status_code == 200
+
+
+def test_results_are_where_the_call_came_in(http: httpx2.Client) -> None:
+    batch = ended(http, made(http, row("a")))
+    origin = str(http.base_url).rstrip("/")
+    named = {"host": f"localhost:{http.base_url.port}"}
+    seen = http.get(f"{BATCHES}/{batch['id']}", headers=named).json()
+
+    assert batch["results_url"] == f"{origin}{BATCHES}/{batch['id']}/results"
+    assert seen["results_url"].startswith(f"http://{named['host']}/v1/messages/batches/")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost", "localhost:99999"])
+def test_a_port_that_is_not_ours_is_not_repeated(http: httpx2.Client, host: str) -> None:
+    batch = ended(http, made(http, row("a")))
+    seen = http.get(f"{BATCHES}/{batch['id']}", headers={"host": host})
+
+    if seen.status_code == 200:
+        assert seen.json()["results_url"] == f"/v1/messages/batches/{batch['id']}/results"
+    else:
+        assert seen.status_code == 403
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1@evil.example", "a b", ""])

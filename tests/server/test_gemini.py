@@ -452,6 +452,15 @@ def test_bytes_go_to_where_the_server_is_whatever_a_call_says_of_that(
     assert answer.headers["x-goog-upload-url"].startswith(f"{url}/upload/v1/files?upload_id=")
 
 
+def test_bytes_may_come_by_another_port_of_this_machine(alice: httpx2.Client) -> None:
+    headers = {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"}
+    headers["Host"] = "localhost:1234"
+
+    answer = alice.post("/upload/v1/files", headers=headers, json={"file": {"size_bytes": 3}})
+
+    assert answer.headers["x-goog-upload-url"].startswith("http://localhost:1234/upload/v1/files?")
+
+
 # --- what answers in the words of another api ---
 
 

@@ -405,6 +405,7 @@ def test_a_file_lives_as_long_as_it_is_told(client: openai.OpenAI) -> None:
         ("in.txt", b"{}", "Invalid file format for Batch API. Must be .jsonl"),
         ("in.jsonl", b"", "Invalid file format for Batch API. The file is empty."),
         ("in.jsonl", b"hello\n", "Invalid file format for Batch API. Line 1 is not JSON."),
+        ("in.jsonl", b'"\\\\ud800\n', "Invalid file format for Batch API. Line 1 is not JSON."),
         ("in.jsonl", b"\n \r\nhello\n{}", "Invalid file format for Batch API. Line 3 is not JSON."),
         ("in.jsonl", b"\n \r\n\n", "Invalid file format for Batch API. The file is empty."),
     ],
@@ -430,6 +431,15 @@ def test_lines_with_nothing_on_them_count_and_are_passed_over(client: openai.Ope
     assert [(e.code, e.line) for e in failed.errors.data] == [("invalid_json_line", 8)]
 
 
+def test_half_a_character_on_the_first_line_is_wrong_with_that_line(client: openai.OpenAI) -> None:
+    half = jsonl([chat("a", prompt="ZZ")]).replace(b"ZZ", b"\\\\ \\uD83D \\ude00").rstrip()
+    _, failed = until_over(client, create(client, [half, chat("b")]))
+
+    (error,) = failed.errors.data
+    assert (error.code, error.line) == ("invalid_json_line", 1)
+    assert "half a character" in error.message
+
+
 @pytest.mark.parametrize("lines", [100, 100_000])
 def test_a_file_may_begin_with_any_number_of_blank_lines(client: openai.OpenAI, lines: int) -> None:
     given = create(client, [b""] * lines + [chat("a")])
@@ -451,6 +461,35 @@ def test_the_parts_of_a_form_come_in_either_order(url: str, form: bytes) -> None
 
     assert reply.json()["bytes"] == 2
     assert reply.json()["filename"] == "in.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("filename*=UTF-8''%e2%82%ac%20x.jsonl", "€ x.jsonl"),
+        ("filename=\"plain.jsonl\"; filename*=utf-8'en'%C3%A9.jsonl", "é.jsonl"),
+        ("FileName*=ISO-8859-1''%e9.jsonl; filename=\"plain.jsonl\"", "é.jsonl"),
+        ("filename=\"; filename*=utf-8''x.jsonl\"", "; filename*=utf-8''x.jsonl"),
+    ],
+)
+def test_a_file_may_be_named_in_the_extended_notation(url: str, given: str, name: str) -> None:
+    content = CONTENT.replace(b'filename="in.jsonl"', given.encode())
+    headers = {"content-type": MULTIPART}
+
+    reply = httpx2.post(f"{url}/files", content=PURPOSE + content + END, headers=headers)
+
+    assert reply.json()["filename"] == name
+
+
+@pytest.mark.parametrize("given", ["utf-8''%ff.jsonl", "klingon''x.jsonl"])
+def test_an_extended_name_that_cannot_be_read_is_refused(url: str, given: str) -> None:
+    content = CONTENT.replace(b'filename="in.jsonl"', f"filename*={given}".encode())
+    headers = {"content-type": MULTIPART}
+
+    reply = httpx2.post(f"{url}/files", content=PURPOSE + content + END, headers=headers)
+
+    assert reply.status_code == 400
+    assert "name of the file" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What another owner has is, to everybody else, not there: for each route that names a thing."""
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
@@ -9,6 +10,10 @@ import httpx2
 import pytest
 from starlette.routing import Route
 
+from anybatch.server import serving
+from anybatch.server.anthropic import AnthropicFace
+from anybatch.server.gemini import GeminiFace
+from anybatch.server.gemini_files import GeminiFiles
 from anybatch.server.openai import OpenAIFace
 from anybatch.server.owners import hash_of
 from anybatch.server.webhook_calls import WebhookCalls
@@ -33,6 +38,10 @@ ROUTES = {
     "POST /v1/messages/batches/{id}/cancel": "message batch",
     "DELETE /v1/messages/batches/{id}": "message batch",
     "GET /v1/messages/batches/{id}/results": "message batch",
+    "GET /v1/messages/batches?after_id={id}": "message batch",
+    "GET /v1/messages/batches?before_id={id}": "message batch",
+    "GET /v1beta/batches?pageToken={id}": "operation",
+    "GET /v1beta/files?pageToken={id}": "gemini file",
     "GET /v1beta/batches/{id}": "operation",
     "POST /v1beta/batches/{id}:cancel": "operation",
     "DELETE /v1beta/batches/{id}": "operation",
@@ -179,26 +188,55 @@ def test_what_is_not_the_callers_is_not_there(call: Call, route: str, kind: str)
         case "deleted":
             delete(call, ROUTES[route], id)
             # A list goes on behind what was deleted, for its owner alone.
-            walks = route in ("GET /v1/files?after={id}", "GET /v1/webhook_endpoints?after={id}")
+            walks = "?" in route
             assert ask(call, "alice", route, id).status_code == 200 or not walks
             assert told(ask(call, "bob" if walks else "alice", route, id), id) == absent
         case _:
             for malformed in MALFORMED:
                 status = ask(call, "alice", route, malformed).status_code
                 assert status in (absent[0], 404, 405), malformed
-    assert absent[0] == (400 if "after=" in route else 404), absent
+    assert absent[0] == (400 if "?" in route else 404), absent
 
 
-def test_every_route_of_openais_with_an_id_is_among_them() -> None:
-    theirs = (*object.__new__(OpenAIFace).routes(), *object.__new__(WebhookCalls).routes())
-    there = {
-        f"{method} {re.sub('{id.*?}', '{id}', route.path)}"
-        for route in theirs
-        if isinstance(route, Route) and "{id" in route.path
-        for method in (route.methods or set()) - {"HEAD"}
-    }
+def routes_of(face: type, **fields: type) -> Iterator[Route]:
+    """What a face answers to that was never given anything to work with."""
+    bare = object.__new__(face)
+    for name, kind in fields.items():
+        setattr(bare, name, object.__new__(kind))
+    return (route for route in bare.routes() if isinstance(route, Route))
 
+
+def named_by(route: Route) -> Iterator[str]:
+    """The calls of a route that name a thing. Gemini's are the same in both versions."""
+    if "{" not in re.sub("{model.*?}", "", route.path):
+        return
+    for method in (route.methods or set()) - {"HEAD"}:
+        yield f"{method} {re.sub('{.*?}', '{id}', route.path)}"
+
+
+@pytest.mark.parametrize(
+    ("face", "fields"),
+    [
+        (OpenAIFace, {}),
+        (WebhookCalls, {}),
+        (AnthropicFace, {}),
+        (GeminiFace, {"_files": GeminiFiles}),
+    ],
+)
+def test_every_route_with_an_id_is_among_them(face: type, fields: dict[str, type]) -> None:
+    there = {call for route in routes_of(face, **fields) for call in named_by(route)}
+    if face is GeminiFace:
+        there = {call.replace("/v1/", "/v1beta/") for call in there}
+
+    assert there
     assert there - OPEN_TO_ALL <= set(ROUTES)
+
+
+def test_all_protocols_are_among_them() -> None:
+    """One that is new is asked for its routes above, too."""
+    served_here = re.findall(r"(\w+Face)\(", inspect.getsource(serving))
+
+    assert set(served_here) == {"OpenAIFace", "AnthropicFace", "GeminiFace"}
 
 
 def test_a_batch_of_anothers_file_fails_as_one_of_a_file_that_is_not_there(call: Call) -> None:

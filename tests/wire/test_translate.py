@@ -872,6 +872,28 @@ def test_what_the_target_lacks_is_refused_where_it_was_written(
     assert refused({**HI[source], **beside}, source, target).pointer == pointer
 
 
+@pytest.mark.parametrize(
+    ("source", "pointer", "changes"),
+    [
+        (CHAT, "/messages", {"messages": []}),
+        (CHAT, "/messages", {"messages": None}),
+        (CHAT, "/messages/0/content", {"messages": [{"role": "user"}]}),
+        (RESPONSES, "/input", {"input": []}),
+        (RESPONSES, "/input", {"input": None}),
+        (MESSAGES, "/messages", {"messages": []}),
+        (MESSAGES, "/messages/0/content", {"messages": [{"role": "user"}]}),
+        (MESSAGES, "/messages/0/role", {"messages": [{"role": "tool", "content": "x"}]}),
+        (GENERATE, "/contents", {"contents": []}),
+        (GENERATE, "/contents/0/parts", {"contents": [{"role": "user"}]}),
+        (GENERATE, "/contents/0/parts", {"contents": [{"role": "user", "parts": []}]}),
+    ],
+)
+def test_what_asks_nothing_is_refused_as_its_own_service_would(
+    source: Api, pointer: str, changes: Any
+) -> None:
+    assert refused({**HI[source], **changes}, source, other(source)).pointer == pointer
+
+
 def test_a_refusal_names_the_field() -> None:
     assert refused({**HI[CHAT], "a/b~c": 1}, CHAT, MESSAGES).field == "a/b~c"
     assert refused({"messages": ["hi"]}, CHAT, MESSAGES).field == "messages"

@@ -132,7 +132,7 @@ class Connection(HttpToolsProtocol):
             return
         self._stuck_bytes = 0 if self._moved else self._stuck_bytes + len(data)
         if self._stuck_bytes > self.limits.head_bytes:
-            self._refuse(431, f"The head of a call has at most {self.limits.head_bytes:,} bytes.")
+            self._refuse_head()
         elif self._is_answering():
             self._wait_no_more()  # who answers waits for the body, or for nobody
         elif self._waiting is None:
@@ -201,8 +201,14 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn says to what is no HTTP."""
-        self._refuse(400, msg)
+        """What uvicorn says to what is no HTTP, and to an address too long to be read."""
+        if len(getattr(self, "url", b"")) >= self.limits.head_bytes:
+            self._refuse_head()
+        else:
+            self._refuse(400, msg)
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"The head of a call has at most {self.limits.head_bytes:,} bytes.")
 
     def _refuse(self, status: int, message: str) -> None:
         """Say so, once all that was asked before is answered, and hang up."""

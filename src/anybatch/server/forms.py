@@ -1,8 +1,10 @@
 """Forms with a file in them, taken in as they arrive: in constant memory, in any order."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from multipart import (
     MultipartError,
@@ -115,7 +117,7 @@ class _Taking:
             return
         if self._form.blob is not None:
             raise BadForm(f"the form has more than one {self._file!r}")
-        self._form.filename = segment.filename or "upload"
+        self._form.filename = _extended_name(segment) or segment.filename or "upload"
         self._form.blob = self._new()
 
     def _end(self) -> None:
@@ -127,6 +129,25 @@ class _Taking:
             self._form.fields[self._name] = self._text.decode()
         except UnicodeDecodeError as e:
             raise BadForm("a field of the form is not UTF-8") from e
+
+
+_CHARSETS = ("utf-8", "iso-8859-1")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_EXTENDED = re.compile(r";\s*filename\*\s*=\s*([\w-]+)'[^']*'([^\s;]*)", re.IGNORECASE)
+
+
+def _extended_name(segment: MultipartSegment) -> str | None:
+    """What a file is called in the words of RFC 8187, which come before a plain `filename`; None:
+    nothing. Raises BadForm."""
+    found = _EXTENDED.search(_QUOTED.sub('""', segment.header("Content-Disposition", "")))
+    if found is None:
+        return None
+    if found[1].lower() not in _CHARSETS:
+        raise BadForm(f"the name of the file cannot be read: it is in {found[1][:_MAX_TOLD]!r}")
+    try:
+        return unquote_to_bytes(found[2]).decode(found[1])
+    except UnicodeDecodeError as e:
+        raise BadForm(f"the name of the file cannot be read: {e}") from e
 
 
 async def pieces(request: Request) -> AsyncIterator[bytes]:

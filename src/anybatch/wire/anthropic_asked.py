@@ -43,7 +43,13 @@ class Refused(Exception):
 # --- a creation -----------------------------------------------------------------------------------
 
 _SPACE = rb"[ \t\r\n]*"
-_HEAD = re.compile(_SPACE + rb"\{" + _SPACE + rb'"requests"' + _SPACE + rb":" + _SPACE + rb"\[")
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_HEAD = re.compile(
+    _SPACE + rb"\{" + _SPACE + rb"(" + _TEXT + rb")" + _SPACE + rb":" + _SPACE + rb"([^ \t\r\n])"
+)
+_ANOTHER = re.compile(_SPACE + rb"," + _SPACE + rb"(" + _TEXT + rb")" + _SPACE + rb":")
+"""A field behind the requests."""
+_MARK = b"\xef\xbb\xbf"
 _SIGN = re.compile(_SPACE + rb"([^ \t\r\n])")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([{}"])', re.DOTALL)
 """A whole text, in which nothing counts; or a brace, or the beginning of a text that goes on."""
@@ -100,8 +106,8 @@ class RequestSplitter:
 
     def end(self) -> None:
         """Raises Refused for a body that is not whole, or has no requests."""
-        if self._state == "head" and _is_whole(self._rest):
-            raise _no_batch()
+        if self._state == "head":
+            _check_whole(self._rest)
         if self._state != "end":
             raise Refused(400, "The body ends before its JSON is complete.")
         if not self.count:
@@ -114,9 +120,12 @@ class RequestSplitter:
         if was == "head":
             head = _HEAD.match(self._rest, start)
             if head is None:
-                if len(self._rest) > _HEAD_BYTES:
-                    raise _no_batch()
+                if self._rest.startswith(_MARK) or len(self._rest) > _HEAD_BYTES:
+                    raise _no_batch(self._rest)
                 return None
+            _check_name(head[1])
+            if head[2] != b"[":
+                raise _no_list()
             self._state = "first"
             return head.end(), None
         if was == "request":
@@ -125,6 +134,11 @@ class RequestSplitter:
         if sign is None:
             return None
         if sign[1] not in _AFTER[was]:
+            another = _ANOTHER.match(self._rest, start)
+            if another is not None:
+                raise _extra(another[1])
+            if was == "tail" and sign[1] == b"," and len(self._rest) - start < _HEAD_BYTES:
+                return None  # its name is not all there
             raise _no_batch()
         self._state = _AFTER[was][sign[1]]
         # A request begins with its brace.
@@ -169,17 +183,40 @@ class RequestSplitter:
         return bytes(one_line(line)) + b"\n"
 
 
-def _is_whole(body: bytes) -> bool:
-    """Whether it is JSON from its beginning to its end, whatever it says."""
+def _check_whole(body: bytes) -> None:
+    """Raises Refused for a body without requests that is JSON from its beginning to its end."""
     try:
-        msgspec.json.decode(body)
+        found = msgspec.json.decode(body)
     except UNREADABLE:
-        return False
-    return True
+        return
+    if isinstance(found, dict) and "requests" not in found:
+        raise Refused(400, "requests: Field required")
+    raise _no_batch()
 
 
-def _no_batch() -> Refused:
+def _check_name(text: bytes) -> None:
+    """Raises Refused for a field that is not the requests, however it is spelled."""
+    try:
+        name = msgspec.json.decode(text)
+    except UNREADABLE:
+        raise _no_batch() from None
+    if name != "requests":
+        raise _extra(text)
+
+
+def _extra(name: bytes) -> Refused:
+    said = name[1:-1].decode("utf-8", "replace")[:100]
+    return Refused(400, f"{said}: Extra inputs are not permitted")
+
+
+def _no_list() -> Refused:
+    return Refused(400, "requests: Input should be a valid list")
+
+
+def _no_batch(body: bytes = b"") -> Refused:
     said = 'The body has to be one JSON object, {"requests": [...]}, with nothing beside them.'
+    if body.startswith(_MARK):
+        said += " It begins with a byte order mark, which is no JSON."
     return Refused(400, said)
 
 

@@ -83,7 +83,7 @@ def read_body(body: bytes) -> Conversation:
     turns = Turns()
     if "system" in found:
         turns.add("system", _read_texts(found, "system"), at=found.at("system"))
-    for message in found.each("messages"):
+    for message in found.some("messages"):
         _read_message(message, turns)
     config = found.inner("output_config") or Fields({}, found.at("output_config"))
     numbers, places = read_numbers(found, _NUMBERS)
@@ -127,6 +127,8 @@ def _read_effort(found: Fields, config: Fields) -> Effort | None:
 
 def _read_message(message: Fields, turns: Turns) -> None:
     role, at = message.need("role"), message.pointer
+    if "content" not in message:
+        message.refuse("content", "it is missing")
     match role:
         case "system":
             turns.add("system", _read_texts(message, "content"), at=at)

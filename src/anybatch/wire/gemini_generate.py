@@ -110,8 +110,10 @@ def read_body(body: bytes) -> Conversation:
     if system is not None:
         system.any("role")
         turns.add("system", _read_parts(system, turns), at=system.pointer)
-    for content in found.each("contents"):
+    for content in found.some("contents"):
         role = content.word("role", _ROLES) or "user"
+        if not content.peek("parts"):
+            content.refuse("parts", "there are none")
         turns.add(role, _read_parts(content, turns), at=content.pointer)
     at = found.at("generationConfig")
     config = found.inner("generationConfig") or Fields({}, at, own=camel)

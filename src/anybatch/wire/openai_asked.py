@@ -277,10 +277,25 @@ def check_input_file(name: str, head: bytes, *, size: int) -> None:
     if not said:
         raise misformed("The file is empty.")
     number = 1 + head.count(b"\n", 0, len(head) - len(said))
+    if not is_json(first) and not has_halves(first):
+        raise misformed(f"Line {number} is not JSON.")
+
+
+def is_json(line: bytes) -> bool:
     try:
-        msgspec.json.decode(first)
+        msgspec.json.decode(line)
     except (ValueError, RecursionError):
-        raise misformed(f"Line {number} is not JSON.") from None
+        return False
+    return True
+
+
+_HALF = re.compile(rb"(\\[^u])|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def has_halves(line: bytes) -> bool:
+    """Whether it would be JSON that we read, but for escapes of half a character: JSON's grammar
+    has those, and no text does. What is wrong is told with the batch, by its line."""
+    return is_json(_HALF.sub(rb"\1", line))
 
 
 class Cursor(NamedTuple):

@@ -81,7 +81,7 @@ def read_body(body: bytes) -> Conversation:
     found = fields_of(body, harmless=Harmless(LEFT_OUT, IDLE))
     found.any("model")
     turns = Turns()
-    for message in found.each("messages"):
+    for message in found.some("messages"):
         _read_message(message, turns)
     numbers, places = read_numbers(found, _cap_named(found))
     asked = Conversation(
@@ -133,6 +133,8 @@ def read_verbosity(found: Fields) -> str | None:
 
 def _read_message(message: Fields, turns: Turns) -> None:
     role, at = message.need("role"), message.pointer
+    if role != "assistant" and "content" not in message:
+        message.refuse("content", "it is missing")
     match role:
         case "system" | "developer" | "user":
             turns.add(role, _read_parts(message), at=at)

@@ -117,6 +117,8 @@ def _read_input(found: Fields) -> Turns:
     if instructions is not None:
         at = found.at("instructions")
         turns.add("system", [Text(instructions, at)], at=at)
+    if not found.peek("input"):
+        found.refuse("input", "nothing is asked")
     items = found.text_or_each("input")
     if isinstance(items, str):
         at = found.at("input")

@@ -18,7 +18,7 @@ from ..core.served import Ending, Order, Problem, Ready, StoredFile, Sums, Uploa
 from . import openai_batch as lines
 from .batch import ResultLine
 from .openai import said
-from .openai_asked import ENDPOINTS, MAX_REQUESTS, shortened
+from .openai_asked import ENDPOINTS, MAX_REQUESTS, has_halves, shortened
 
 MAX_NAME = 512
 """Characters of a custom_id. How long it may be is not documented."""
@@ -109,6 +109,8 @@ class RequestReader:
         said = "This line is not parseable as valid JSON."
         if line.startswith(_UTF8_MARK):
             said += " It begins with a byte order mark; save the file without it."
+        elif has_halves(line):
+            said += " It has an escape of half a character, as \\ud800 is without its other half."
         return Problem(code="invalid_json_line", message=said, line=number)
 
     def _around(self, read: _Line) -> Problem | None:

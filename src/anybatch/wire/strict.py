@@ -140,6 +140,12 @@ class Fields:
         found, at = self._take(name, (list,), "a list") or [], self.at(name)
         return [self._within(each, f"{at}/{place}") for place, each in enumerate(found)]
 
+    def some(self, name: str) -> "list[Fields]":
+        """The objects of a list that has to be there and to have some."""
+        if name not in self:
+            self.refuse(name, "it is missing")
+        return self.each(name) or self.refuse(name, "it is empty")
+
     def by_name(self, name: str) -> "dict[str, Fields]":
         """The objects under names that are the caller's."""
         found, at = self.json(name) or {}, self.at(name)
