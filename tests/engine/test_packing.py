@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ from anybatch.wire.translate import write_text
 from .harness import Model, World, rows, spec
 from .promises import broken_promises
 from .test_crash import broken, crossings, every_death
+from .test_rescue import by
+from .test_rescue import world_of as rescued
 from .test_vertex import vertex
 
 PACK = 3
@@ -235,6 +238,26 @@ def test_budgets_grow_with_the_rows(scratch: Path) -> None:
 
         assert broken_promises(world) == []
         assert world.executions == PACKS
+
+
+def test_packs_go_by_the_tier_that_a_deadline_chose(scratch: Path) -> None:
+    tiers: list[object] = []
+
+    def answer(call: Call) -> Answer | str:
+        tiers.append(call.json.get("service_tier"))
+        return in_packs(echo)(call)
+
+    with rescued(scratch / "w", answer=answer) as world:
+        assert world.service is not None
+        world.spec = replace(world.spec, executor=None, base_url=None, pack=4)
+        world.providers = {"openai": {"base_url": world.service.base_url}}
+        world.terms, world.canary = by(world, timedelta(hours=2)), 0
+        world.live()
+        _, (batch,) = looked_at(world)
+
+        assert broken_promises(world) == []
+        assert (batch.tier, batch.pack) == ("flex", 4)
+        assert tiers == ["flex"] * (len(world.rows) // 4)
 
 
 # --- what a model may do to several rows ----------------------------------------------------------

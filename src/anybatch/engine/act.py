@@ -226,7 +226,8 @@ def outgoing(work: Work, batch: Batch, requests: RequestFile) -> Iterator[Reques
         return left_of(work, batch, requests)
     numbers, done = numbers_of(work.store, batch), _answered_in(work, batch)
     packer = Packer(work.run)
-    return packer.outgoing(requests, packer.together(requests, numbers, batch.pack), done)
+    calls = packer.outgoing(requests, packer.together(requests, numbers, batch.pack), done)
+    return (_as_sent(work, call, batch) for call in calls)
 
 
 def calls_of(work: Work, batch: Batch) -> int:

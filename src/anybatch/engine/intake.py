@@ -54,7 +54,6 @@ from .sharing import EQUAL_ONCE, Sharing, share
 from .waves import before_overflow, first_wave
 
 PREFIX_BYTES = 1024
-"""The part of a run that says which version of ours planned it. It makes it no other run."""
 _TOLD = 20
 """So many earlier runs are named whose answers were taken over."""
 _ENCODER = msgspec.json.Encoder()

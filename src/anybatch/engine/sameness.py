@@ -8,6 +8,7 @@ from ..core.model import Run, Spec
 from ..errors import BadSettings
 
 TOOL = "anybatch"
+"""The part of a run that says which version of ours planned it. It makes it no other run."""
 _ENCODER = msgspec.json.Encoder()
 
 
