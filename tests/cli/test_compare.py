@@ -12,7 +12,7 @@ import pytest
 
 from anybatch.engine.workspace import open_workspace
 from anybatch.settings import Settings
-from anybatch.testing import Answer, Call, FakeEndpoint, FakeOpenAI, Phases
+from anybatch.testing import Answer, Call, FakeEndpoint, FakeOpenAI, Phases, in_packs
 
 from .process import LIMIT_S, anybatch, kill, report, start, until, write_rows
 
@@ -111,6 +111,17 @@ def test_what_each_side_cost_is_what_the_service_charged(home: Path, service: Fa
     assert said["b"]["dollars_each"] == pytest.approx(calls / 39)
     assert said["a"]["seconds"] > 0 < said["b"]["seconds"]
     assert service.ledger.billed == 40
+
+
+def test_rows_asked_several_at_a_time_are_held_against_single_ones(home: Path) -> None:
+    more = ["--with-model", "openai/a", "--executor", "batch", "--with-pack", 5, "--json"]
+    with FakeOpenAI(answer=in_packs(label)) as service:
+        finished = anybatch(*words(service, *more), home=home)
+
+    said = report(finished)
+    assert finished.returncode == 0
+    assert (said["both_valid"], said["agree"]["count"]) == (ROWS, ROWS)
+    assert service.ledger.billed == ROWS + ROWS / 5
 
 
 def test_typed_again_it_pays_nothing(home: Path, service: FakeOpenAI) -> None:

@@ -41,6 +41,7 @@ class Typed:
     base_url: str | None
     api: Any
     executor: Any
+    pack: int
     parameters: list[str] | None
     sql: str | None
     bad_rows: str
@@ -53,6 +54,7 @@ class Typed:
     with_base_url: str | None
     with_api: Any
     with_executor: Any
+    with_pack: int | None
     with_parameters: list[str] | None
     with_schema: str | None
     with_labels: str | None
@@ -133,6 +135,7 @@ def _sides(typed: Typed) -> tuple[Ask, Ask]:
         base_url=typed.base_url,
         parameters=dict(map(parameter, typed.parameters or [])),
         executor=typed.executor,
+        pack=typed.pack,
     )
     return first, _second(first, typed)
 
@@ -146,6 +149,8 @@ def _second(first: Ask, typed: Typed) -> Ask:
     for name in ("prompt", "system", "base_url", "api", "executor"):
         if (said := getattr(typed, f"with_{name}")) is not None:
             changes[name] = said or None
+    if typed.with_pack is not None:
+        changes["pack"] = typed.with_pack
     if typed.with_parameters:
         changes["parameters"] = dict(map(parameter, typed.with_parameters))
     shape = (typed.with_schema, typed.with_labels, typed.with_fields or None)
@@ -211,9 +216,12 @@ def _plan(
     planned: list[Planned] = []
     try:
         for spec in specs:
-            planned.append(
-                workspace.plan(drawn.source, spec, pace=pace, skip_bad_rows=skip_bad_rows)
+            # Packs are not tried here against single answers: that is what the other side is for.
+            canary = 0 if spec.pack > 1 else None
+            new = workspace.plan(
+                drawn.source, spec, pace=pace, skip_bad_rows=skip_bad_rows, canary=canary
             )
+            planned.append(new)
         if planned[0].run.id == planned[1].run.id:
             raise UsageError("both sides come to the same run; say what is another")
     except BaseException:

@@ -150,6 +150,12 @@ WithBaseUrl = Annotated[
 ]
 WithApi = Annotated[str | None, typer.Option(help="The shape of a body.", rich_help_panel=_OTHER)]
 WithExecutor = Annotated[str | None, typer.Option(help="batch or online.", rich_help_panel=_OTHER)]
+WithPack = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=100, metavar="ROWS", help="So many rows in one prompt.", rich_help_panel=_OTHER
+    ),
+]
 WithParameters = Annotated[
     list[str] | None,
     typer.Option(
