@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from .model import ExecutorName, Terms, Tier
+from .model import ExecutorName, Json, Spec, Terms, Tier
 from .price import PRIMED, Caching, Rates, Tariff, Workload, packed, quote
 from .timing import span
 
@@ -36,9 +36,20 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
         return name + cache + (f", {self.rows} rows a prompt" if self.rows > 1 else "")
 
 
-def usual_tier(executor: ExecutorName) -> Tier:
-    """At which price an executor is answered, if nothing else was chosen."""
-    return "batch" if executor == "batch" else "standard"
+def usual_tier(executor: ExecutorName, parameters: Json) -> Tier:
+    """At which price an executor is answered, if nothing else was chosen: in real time, what the
+    bodies themselves ask for."""
+    if executor == "batch":
+        return "batch"
+    asked = parameters.get("service_tier", parameters.get("serviceTier"))
+    return asked if executor == "online" and asked in ("flex", "priority") else "standard"
+
+
+def usual_way(spec: Spec, *, cached: Cached = "no") -> Way:
+    """How what `spec` asks is answered, if nothing else was chosen."""
+    executor = spec.executor or "online"
+    tier = usual_tier(executor, spec.parameters)
+    return Way(tier=tier, executor=executor, cached=cached, rows=spec.pack)
 
 
 class Duration(msgspec.Struct, frozen=True, kw_only=True):

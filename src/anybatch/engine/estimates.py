@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ..core.model import Run
-from ..core.offers import Quote, Way, price_of, usual_tier
+from ..core.offers import Quote, Way, price_of, usual_way
 from ..core.price import Tariff
 from ..core.tokens import Counter
 from ..providers.provider import Provider
@@ -53,13 +53,7 @@ def quote_of_intake(
     BadSettings for a [prices] table that cannot be read.
     """
     found = estimate(run, store=store, settings=settings, provider=provider, now=now)
-    return None if found is None else quoted_at(found, way or usual_way(run), now=now)
-
-
-def usual_way(run: Run) -> Way:
-    """How `run` is answered if nothing else was chosen."""
-    executor = run.spec.executor or "online"
-    return Way(tier=usual_tier(executor), executor=executor, rows=run.spec.pack)
+    return None if found is None else quoted_at(found, way or usual_way(run.spec), now=now)
 
 
 def estimate(

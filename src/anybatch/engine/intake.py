@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from ..core.heads import Heads
 from ..core.model import Api, Batch, ExecutorName, Row, Run, Spec, Terms, Tier
-from ..core.offers import Cached, Quote, Way, usual_tier
+from ..core.offers import Cached, Quote, Way, usual_way
 from ..core.retry import CANARY, CANARY_FROM
 from ..core.template import (
     ROW,
@@ -223,7 +223,7 @@ def add(intake: Intake, run: Run, taken: Taken | None = None, chosen: Chosen | N
     fsync_folder(folder, probe=intake.probe)
     fsync_folder(folder.parent, probe=intake.probe)
     quote = None if chosen is None else chosen.quote
-    quote = quote or intake.quote(run, _way(executor, heads))
+    quote = quote or intake.quote(run, usual_way(run.spec, cached=_cached(executor, heads)))
     return intake.store.add_run(run, batches, quote=quote, unless_same=not intake.again)
 
 
@@ -240,14 +240,11 @@ def _ahead(run: Run) -> int:
     return preview if 0 < preview < run.to_send else run.canary
 
 
-def _way(executor: ExecutorName, heads: Heads | None) -> Way:
-    """How requests are answered of which nothing else was chosen."""
-    cached: Cached = "no"
+def _cached(executor: ExecutorName, heads: Heads | None) -> Cached:
+    """How a prompt cache is used of requests with these `heads`."""
     if heads is not None and executor == "online":
-        cached = "warm"
-    elif heads is not None and heads.is_staged:
-        cached = "primed"
-    return Way(tier=usual_tier(executor), executor=executor, cached=cached)
+        return "warm"
+    return "primed" if heads is not None and heads.is_staged else "no"
 
 
 def _previewed(batch: Batch, terms: Terms) -> Batch:

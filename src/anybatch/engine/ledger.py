@@ -61,7 +61,7 @@ def _spent(
     for batch in batches:
         if batch.reused:
             continue  # paid for by the runs it is from
-        tier = batch.tier or usual_tier(batch.executor)
+        tier = batch.tier or usual_tier(batch.executor, run.spec.parameters)
         if not any(batch.retried.values()) and not (steps and batch.usage.tokens_in > steps[0]):
             yield Spent(tier=tier, attempts=batch.answered, usage=batch.usage)
             continue
