@@ -47,7 +47,7 @@ from anybatch.engine.decide import (
     way_again,
 )
 from anybatch.engine.spending import Allowance, Spending
-from anybatch.engine.waves import due_again, in_time
+from anybatch.engine.waves import Take, due_again, in_time
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 TICK = timedelta(minutes=1)
@@ -586,7 +586,7 @@ class Process:
         choose_ = in_time(
             due_again(world.run), lambda batch, why: way_again(batch, why, seen, world.now)
         )
-        groups: dict[tuple[int, int, str, str], list[int]] = {}
+        groups: dict[Take, list[int]] = {}
         for batch in list(world.batches.values()):
             taken: dict[Outcome, int] = {}
             for outcome, count in batch.counts.items():
@@ -595,27 +595,27 @@ class Process:
                     continue
                 mine = [n for n, o in world.results[batch.id].items() if o == outcome]
                 left = mine[batch.retried.get(outcome, 0) :]
-                groups.setdefault(tuple(take), []).extend(left)
+                groups.setdefault(take, []).extend(left)
                 taken[outcome] = len(left)
             if taken:
                 retried = summed(batch.retried, taken)
                 world.batches[batch.id] = replace(batch, retried=retried)
         assert groups, "a wave of nothing"
         wave = world.run.wave + 1
-        for part, ((attempt, factor, executor, tier), numbers) in enumerate(groups.items()):
+        for part, (take, numbers) in enumerate(groups.items()):
             batch = Batch(
                 id=f"w{wave}-{part}",
                 run_id="r",
                 wave=wave,
-                attempt=attempt,
+                attempt=take.attempt,
                 part=part,
                 status="planned",
                 first=numbers[0],
                 size=len(numbers),
                 tokens=ceil(len(numbers) * world.life.prompt),
-                budget_factor=factor,
-                executor=executor or world.run.spec.executor or "online",  # type: ignore[arg-type]
-                tier=tier or None,  # type: ignore[arg-type]
+                budget_factor=take.factor,
+                executor=take.executor or world.run.spec.executor or "online",
+                tier=take.tier or None,
             )
             world.add(batch, numbers)
         world.run = replace(world.run, wave=wave)
